@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings: one TOML file of the machine, one of the person, the second wins. Unknown keys and wrong types are refused."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from cpxd.errors import BadConfig
+from cpxd.text import tr
+
+MACHINE_FILE = Path("/etc/cpxd/config.toml")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Key `section_name` stands in the file as `name` under `[section]`. Times are in seconds."""
+
+    reader_wait: float = 10.0  # how long another program may hold the card before we give up
+    card_silence: float = 5.0  # how long the card may take for one command before it counts as mute
+    record_dictionary: str = ""  # a tag dictionary laid over the shipped one (see docs/DATA.md)
+
+
+_TYPES = {f.name: type(f.default) for f in fields(Settings)}
+
+
+def config_home() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "cpxd"
+
+
+def state_home() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cpxd"
+
+
+def load() -> Settings:
+    """The settings in force. Raises BadConfig with the file and the reason."""
+    settings = Settings()
+    for path in (MACHINE_FILE, config_home() / "config.toml"):
+        settings = _merge(settings, path)
+    return settings
+
+
+def _merge(settings: Settings, path: Path) -> Settings:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return settings
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadConfig(file=path, reason=error) from None
+    changes: dict[str, Any] = {}
+    for section, keys in table.items():
+        for key, value in (keys if isinstance(keys, dict) else {"": keys}).items():
+            changes[_name(path, section, key)] = _checked(path, section, key, value)
+    return replace(settings, **changes)
+
+
+def _name(path: Path, section: str, key: str) -> str:
+    name = f"{section}_{key}"
+    if name not in _TYPES:
+        raise BadConfig(file=path, reason=tr(f"clé inconnue « {section}.{key} »", f"unknown key “{section}.{key}”"))
+    return name
+
+
+def _checked(path: Path, section: str, key: str, value: object) -> object:
+    wanted = _TYPES[f"{section}_{key}"]
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted or (isinstance(value, float) and not 0 < value <= 3600):
+        raise BadConfig(file=path, reason=tr(f"valeur refusée pour « {section}.{key} »", f"bad value for “{section}.{key}”"))
+    return value

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error a person or a program can meet: what happened, whose fault, what to do, with a stable code.
+
+This is the only table: the exit code of the command line, the sentence in two languages and, later, the HTTP status and the
+CK_RV are all taken from here. A sentence is one line and never holds a PIN, a name or an identifier.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import ClassVar
+
+from cpxd.text import Text
+
+
+class Exit(IntEnum):
+    """Exit codes of `cpxd` (stable)."""
+
+    DONE = 0
+    USAGE = 2
+    NO_SERVICE = 10
+    NO_READER = 11
+    NO_CARD = 12
+    UNSUPPORTED_CARD = 13
+    CARD_LOST = 14
+    WRONG_PIN = 20
+    PIN_BLOCKED = 21
+    LAST_TRY = 22
+    WRONG_UNBLOCK_CODE = 23
+    UNBLOCK_CODE_BLOCKED = 24
+    REFUSED = 30
+    BAD_INPUT = 40
+    VERIFICATION_FAILED = 50
+    INTERNAL = 70
+
+
+class Fault(Enum):
+    """Who can do something about it."""
+
+    PERSON = "person"
+    CARD = "card"
+    READER = "reader"
+    WORKSTATION = "workstation"
+    SOFTWARE = "software"
+
+
+class CpxError(Exception):
+    """Root of all typed errors. `retry` tells whether the same call may succeed without anybody changing anything."""
+
+    code: ClassVar[str] = "CPX-199"
+    exit: ClassVar[Exit] = Exit.INTERNAL
+    fault: ClassVar[Fault] = Fault.SOFTWARE
+    retry: ClassVar[bool] = False
+    what: ClassVar[Text] = Text(
+        "Erreur interne de cpxd ({detail}). Signalez-la avec « cpxd logs ».",
+        "Internal error of cpxd ({detail}). Please report it with “cpxd logs”.",
+    )
+
+    def __init__(self, **details: object) -> None:
+        self.details = details
+        super().__init__(self.code)
+
+    def sentence(self) -> str:
+        """One line in the person's language."""
+        return " ".join(str(self.what).format_map(_Blank(self.details)).split())
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.sentence()}"
+
+
+class _Blank(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+# --- workstation and reader -----------------------------------------------------------------------------------------
+
+
+class NoService(CpxError):
+    code, exit, fault = "CPX-101", Exit.NO_SERVICE, Fault.WORKSTATION
+    what = Text(
+        "Le service de cartes (pcscd) ne répond pas. Démarrez-le : sudo systemctl enable --now pcscd.socket",
+        "The smart card service (pcscd) does not answer. Start it: sudo systemctl enable --now pcscd.socket",
+    )
+
+
+class NoReader(CpxError):
+    code, exit, fault = "CPX-102", Exit.NO_READER, Fault.READER
+    what = Text(
+        "Aucun lecteur de cartes n'est branché. Branchez-en un, puis recommencez.",
+        "No card reader is connected. Connect one, then try again.",
+    )
+
+
+class UnknownReader(CpxError):
+    code, exit, fault = "CPX-117", Exit.NO_READER, Fault.PERSON
+    what = Text(
+        "Aucun lecteur ne s'appelle « {reader} ». La liste : cpxd readers",
+        "No reader is called “{reader}”. The list: cpxd readers",
+    )
+
+
+class ReaderBusy(CpxError):
+    code, exit, fault, retry = "CPX-118", Exit.CARD_LOST, Fault.WORKSTATION, True
+    what = Text(
+        "Un autre logiciel occupe la carte depuis {seconds} s. Fermez-le, ou attendez qu'il ait fini.",
+        "Another program has been holding the card for {seconds} s. Close it, or wait until it is done.",
+    )
+
+
+class NoCard(CpxError):
+    code, exit, fault = "CPX-103", Exit.NO_CARD, Fault.PERSON
+    what = Text(
+        "Il n'y a pas de carte dans le lecteur. Insérez-la, puce vers l'avant et vers le haut.",
+        "There is no card in the reader. Insert it, chip forward and facing up.",
+    )
+
+
+class SeveralCards(CpxError):
+    code, exit, fault = "CPX-119", Exit.USAGE, Fault.PERSON
+    what = Text(
+        "Plusieurs cartes sont insérées. Choisissez avec --reader : {readers}",
+        "Several cards are inserted. Choose with --reader: {readers}",
+    )
+
+
+# --- the card -------------------------------------------------------------------------------------------------------
+
+
+class UnsupportedCard(CpxError):
+    code, exit, fault = "CPX-104", Exit.UNSUPPORTED_CARD, Fault.CARD
+    what = Text(
+        "Cette carte (ATR {atr}) n'est pas une carte CPx{hint}. Insérez votre carte de professionnel.",
+        "This card (ATR {atr}) is no CPx card{hint}. Insert your professional card.",
+    )
+
+
+class RetiredCard(CpxError):
+    code, exit, fault = "CPX-125", Exit.UNSUPPORTED_CARD, Fault.CARD
+    what = Text(
+        "Cette carte est une CPS2ter : elle n'est plus prise en charge, demandez une nouvelle carte.",
+        "This card is a CPS2ter: it is no longer supported, ask for a new card.",
+    )
+
+
+class CardMute(CpxError):
+    code, exit, fault, retry = "CPX-105", Exit.CARD_LOST, Fault.CARD, True
+    what = Text(
+        "La carte ne répond pas. Retirez-la, nettoyez la puce, remettez-la dans le bon sens ; sinon essayez un autre lecteur.",
+        "The card does not answer. Take it out, clean the chip, put it back the right way; else try another reader.",
+    )
+
+
+class CardRemoved(CpxError):
+    code, exit, fault, retry = "CPX-126", Exit.CARD_LOST, Fault.PERSON, True
+    what = Text(
+        "La carte a été retirée pendant l'opération. Remettez-la, puis recommencez.",
+        "The card was removed during the operation. Put it back, then try again.",
+    )
+
+
+class CardReset(CpxError):
+    code, exit, fault, retry = "CPX-127", Exit.CARD_LOST, Fault.WORKSTATION, True
+    what = Text(
+        "Un autre logiciel a réinitialisé la carte pendant l'opération. Recommencez.",
+        "Another program reset the card during the operation. Try again.",
+    )
+
+
+class CardChanged(CpxError):
+    code, exit, fault, retry = "CPX-128", Exit.CARD_LOST, Fault.PERSON, True
+    what = Text(
+        "La carte a été remplacée par une autre pendant l'opération : rien n'a été fait avec la nouvelle. Recommencez.",
+        "The card was swapped for another one during the operation: nothing was done with the new one. Try again.",
+    )
+
+
+class CardRefused(CpxError):
+    """The card answered with a status word that the operation does not expect. Details: `sw` (int), `operation`."""
+
+    code, exit, fault = "CPX-129", Exit.CARD_LOST, Fault.CARD
+    what = Text(
+        "La carte a refusé l'opération « {operation} » (réponse {status}). Retirez-la et remettez-la ; si cela persiste,"
+        " faites-la examiner.",
+        "The card refused the operation “{operation}” (answer {status}). Take it out and put it back; if it persists,"
+        " have it examined.",
+    )
+
+    def __init__(self, *, operation: str, sw: int) -> None:
+        super().__init__(operation=operation, status=f"{sw:04X}")
+        self.sw = sw
+
+
+class DamagedCard(CpxError):
+    code, exit, fault = "CPX-130", Exit.BAD_INPUT, Fault.CARD
+    what = Text(
+        "Les données de la carte sont illisibles ({part}). Rien n'a été modifié ; faites examiner la carte.",
+        "The data of the card cannot be read ({part}). Nothing was changed; have the card examined.",
+    )
+
+
+class KeyUnavailable(CpxError):
+    code, exit, fault = "CPX-131", Exit.UNSUPPORTED_CARD, Fault.CARD
+    what = Text(
+        "Cette carte n'a pas de clé utilisable pour cette opération ({usage}).",
+        "This card has no key that can be used for this operation ({usage}).",
+    )
+
+
+class MechanismUnavailable(CpxError):
+    code, exit, fault = "CPX-132", Exit.BAD_INPUT, Fault.CARD
+    what = Text(
+        "Cette carte ne sait pas calculer {mechanism} avec cette clé.",
+        "This card cannot compute {mechanism} with this key.",
+    )
+
+
+class WrongSignature(CpxError):
+    code, exit, fault = "CPX-133", Exit.VERIFICATION_FAILED, Fault.CARD
+    what = Text(
+        "La signature rendue par la carte est fausse : elle n'a pas été remise. Retirez la carte et recommencez.",
+        "The signature that the card gave is wrong: it was not handed out. Take the card out and try again.",
+    )
+
+
+# --- PIN and unblock code -------------------------------------------------------------------------------------------
+
+
+class WrongPin(CpxError):
+    code, exit, fault = "CPX-120", Exit.WRONG_PIN, Fault.PERSON
+    what = Text(
+        "Code porteur faux. Il reste {tries_left} essai(s) avant le blocage. Ne devinez pas.",
+        "Wrong PIN. {tries_left} tries are left before the card is blocked. Do not guess.",
+    )
+
+    def __init__(self, *, tries_left: int) -> None:
+        super().__init__(tries_left=tries_left)
+        self.tries_left = tries_left
+
+
+class KnownWrongPin(CpxError):
+    code, exit, fault = "CPX-134", Exit.WRONG_PIN, Fault.PERSON
+    what = Text(
+        "Ce code vient d'être refusé par la carte : il n'a pas été renvoyé, aucun essai n'a été perdu.",
+        "The card has just refused this PIN: it was not sent again, no try was lost.",
+    )
+
+
+class PinBlocked(CpxError):
+    code, exit, fault = "CPX-107", Exit.PIN_BLOCKED, Fault.CARD
+    what = Text(
+        "Code porteur bloqué (0 essai). La carte n'est pas perdue : cpxd pin unblock, avec le code de déblocage à 8 chiffres.",
+        "PIN blocked (0 tries). The card is not lost: cpxd pin unblock, with the unblock code of 8 digits.",
+    )
+
+
+class LastTry(CpxError):
+    code, exit, fault = "CPX-106", Exit.LAST_TRY, Fault.PERSON
+    what = Text(
+        "Il ne reste qu'un essai : rien n'a été envoyé. Si vous êtes sûr du code, recommencez et tapez « dernier »"
+        " (ou --last-try).",
+        "Only one try is left: nothing was sent. If you are sure of the code, try again and type “dernier” (or --last-try).",
+    )
+
+
+class WrongUnblockCode(CpxError):
+    code, exit, fault = "CPX-121", Exit.WRONG_UNBLOCK_CODE, Fault.PERSON
+    what = Text(
+        "Code de déblocage faux. Il reste {tries_left} essai(s), puis la carte est définitivement inutilisable.",
+        "Wrong unblock code. {tries_left} tries are left, then the card is unusable for good.",
+    )
+
+    def __init__(self, *, tries_left: int) -> None:
+        super().__init__(tries_left=tries_left)
+        self.tries_left = tries_left
+
+
+class UnblockCodeBlocked(CpxError):
+    code, exit, fault = "CPX-108", Exit.UNBLOCK_CODE_BLOCKED, Fault.CARD
+    what = Text(
+        "Code de déblocage bloqué : cette carte ne peut plus être débloquée. Commandez une nouvelle carte.",
+        "Unblock code blocked: this card cannot be unblocked any more. Order a new card.",
+    )
+
+
+class UnblockInterrupted(CpxError):
+    code, exit, fault, retry = "CPX-135", Exit.CARD_LOST, Fault.PERSON, True
+    what = Text(
+        "Déblocage interrompu : l'ancien code porteur a retrouvé ses essais, le nouveau n'est pas enregistré. Recommencez.",
+        "Unblocking was interrupted: the old PIN has its tries back, the new one is not set. Try again.",
+    )
+
+
+class BadPinFormat(CpxError):
+    code, exit, fault = "CPX-122", Exit.BAD_INPUT, Fault.PERSON
+    what = Text(
+        "{name} : {digits} chiffres exactement. Rien n'a été envoyé à la carte, aucun essai n'a été perdu.",
+        "{name}: exactly {digits} digits. Nothing was sent to the card, no try was lost.",
+    )
+
+
+class SamePin(CpxError):
+    code, exit, fault = "CPX-136", Exit.BAD_INPUT, Fault.PERSON
+    what = Text(
+        "Le nouveau code est le même que l'ancien. Rien n'a été envoyé à la carte.",
+        "The new PIN is the same as the old one. Nothing was sent to the card.",
+    )
+
+
+class PinsDiffer(CpxError):
+    code, exit, fault = "CPX-137", Exit.BAD_INPUT, Fault.PERSON
+    what = Text(
+        "Les deux saisies du nouveau code diffèrent. Rien n'a été envoyé à la carte.",
+        "The two entries of the new PIN differ. Nothing was sent to the card.",
+    )
+
+
+class NoPinSource(CpxError):
+    code, exit, fault = "CPX-123", Exit.BAD_INPUT, Fault.PERSON
+    what = Text(
+        "Le code ne peut pas être demandé : {reason}. Utilisez un terminal, ou --pin-fd N.",
+        "The PIN cannot be asked: {reason}. Use a terminal, or --pin-fd N.",
+    )
+
+
+class Refused(CpxError):
+    code, exit, fault = "CPX-138", Exit.REFUSED, Fault.PERSON
+    what = Text("Opération refusée par la personne. Rien n'a été fait.", "Refused by the person. Nothing was done.")
+
+
+# --- input ----------------------------------------------------------------------------------------------------------
+
+
+class Usage(CpxError):
+    code, exit, fault = "CPX-142", Exit.USAGE, Fault.PERSON
+    what = Text("{detail} (aide : cpxd --help)", "{detail} (help: cpxd --help)")
+
+
+class BadFile(CpxError):
+    code, exit, fault = "CPX-140", Exit.BAD_INPUT, Fault.PERSON
+    what = Text("Fichier « {file} » : {reason}.", "File “{file}”: {reason}.")
+
+
+class BadConfig(CpxError):
+    code, exit, fault = "CPX-141", Exit.BAD_INPUT, Fault.WORKSTATION
+    what = Text("Configuration « {file} » : {reason}.", "Configuration “{file}”: {reason}.")
+
+
+class Internal(CpxError):
+    """A defect of ours, or an answer of PC/SC that we do not know."""

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two languages of the product, side by side.
+
+A text is written once, as the pair (French, English), where it is used: a missing translation cannot be written. French is
+what is shown unless the person's locale, or `--lang`, says English.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, NamedTuple
+
+Language = Literal["fr", "en"]
+
+
+class Text(NamedTuple):
+    """A sentence in both languages; `str.format` fields are filled by whoever shows it."""
+
+    fr: str
+    en: str
+
+    def __str__(self) -> str:
+        return self.en if language() == "en" else self.fr
+
+
+_chosen: list[Language] = []
+
+
+def choose_language(code: Language | None) -> None:
+    """Fix the language for this process; None returns to the locale's."""
+    _chosen[:] = [code] if code else []
+
+
+def language() -> Language:
+    """The language in force: the chosen one, else the locale's (POSIX order), else French."""
+    if _chosen:
+        return _chosen[0]
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(name)
+        if value:
+            return "en" if value.lower().startswith("en") else "fr"
+    return "fr"
+
+
+def tr(fr: str, en: str) -> str:
+    """The one of the two texts that the person reads."""
+    return str(Text(fr, en))
