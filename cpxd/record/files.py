@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cpxd.nomenclature.keys import luhn_ok
 from cpxd.record import ber
 from cpxd.record.errors import RecordError
 
@@ -46,7 +47,7 @@ ISSUER = "8025000001"  # IAS issuer number of the cards of ANS; the prefix of th
 
 @dataclass(frozen=True, slots=True)
 class SerialNumber:
-    pan: str  # digits, check digit included: "80250000019921384 50" without the blank
+    pan: str  # digits, check digit included: "8025000001992138450"
     chip: str  # the serial users and PKCS#11 see: PAN without issuer prefix and check digit, "99213845"
     check_ok: bool  # Luhn of the PAN
 
@@ -59,12 +60,3 @@ def parse_serial_number(data: bytes) -> SerialNumber:
     # The official library drops the last byte (check digit and F), then the issuer prefix.
     chip = pan[:-1].removeprefix(ISSUER)
     return SerialNumber(pan, chip, luhn_ok(pan))
-
-
-def luhn_ok(digits: str) -> bool:
-    """Whether the last digit of `digits` is the Luhn key of the others (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = int(digit) * (1 + place % 2)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The code tables of `data/` (their sources: data/SOURCES.md), each read on first use.
+
+A code the tables do not know is None, never an error: ANS adds codes every month and cards outlive the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+_DATA = Path(__file__).parent / "data"
+_DELTA = "tre/DELTA-2023-2026.csv"
+_ADELI = "ass/ASS_X01-TranscoSavFaireADELI-SavFaireR01.csv"
+# R01 is a provisional union: its own rows first, then what only its parts have.
+_UNIONS = {"R01": ("R38", "R39", "R40", "R42", "R43", "R44", "R45", "R46")}
+_HEXADECIMAL = {"G01"}  # tables whose codes are the hexadecimal digits of a byte on the card
+_ANY_CONVENTION = "*"
+_LONGEST_SHORT_LABEL = 60  # beyond it the source has put a remark there
+
+
+class UnknownTable(KeyError):
+    """No table has this name."""
+
+
+class Entry(NamedTuple):
+    """One code. (A named tuple, like Table: a dataclass would take half the import time of this module.)"""
+
+    table: str  # the table that holds the code: R38 for a code of R01 that only R38 has
+    code: str
+    label: str
+    short_label: str | None
+    oid: str | None
+    valid_from: date | None
+    valid_to: date | None  # first day on which the code is no longer given out
+    closed: bool  # on the day of the question
+    convention: str | None = None  # G102 only: the code of G101 it stands under, "*" for all
+
+
+class Table(NamedTuple):
+    name: str
+    title: str
+    oid: str | None
+    version: str  # date, YYYYMMDD
+
+
+def tables() -> dict[str, Table]:
+    """All tables, by name ("G15", "R02"…)."""
+    return dict(_index()[0])
+
+
+def lookup(table: str, code: str | int, at: date | None = None, *, convention: str | int | None = None) -> Entry | None:
+    """The entry of `code`, closed or not; None when the table has no such code. Raises UnknownTable.
+
+    `at` (default: today) is the day for which `closed` is told. An integer is the code's decimal value, or, for G01, the
+    byte on the card (0x80 is "80"). Leading zeros may be missing or too many when only one code has that value.
+    G102 depends on G101: give the convention; without it the answer is None unless all conventions agree on the label.
+    """
+    known = _code(table, code)
+    if known is None:
+        return None
+    rows = _rows(table)[known]
+    if table == "G102":
+        return _of_convention(rows, None if convention is None else str(convention).strip(), at)
+    return _entry(rows[0], at)
+
+
+def entries(table: str, at: date | None = None) -> Iterator[Entry]:
+    """Every entry of a table, in the order of its source. Raises UnknownTable."""
+    return (_entry(row, at) for rows in _rows(table).values() for row in rows)
+
+
+def search(table: str, text: str, at: date | None = None) -> list[Entry]:
+    """Entries whose code or labels hold `text`, whatever its case and accents. Raises UnknownTable."""
+    wanted = _folded(text.strip())
+    return [e for e in entries(table, at) if any(wanted in _folded(s or "") for s in (e.code, e.label, e.short_label))]
+
+
+def adeli_to_r01(specialty: str | int, nature: str | int, at: date | None = None) -> Entry | None:
+    """The savoir-faire (R01) that an ADELI speciality (G12) with its nature of qualification (G11) became; None if none."""
+    # The association is newer than G12 and has codes that it lacks.
+    code = _adeli().get((_code("G12", specialty) or str(specialty), _code("G11", nature) or str(nature)))
+    return None if code is None else lookup("R01", code, at)
+
+
+_Row = dict[str, str]
+
+
+def _read(file: str, skip: int = 0) -> list[list[str]]:
+    import csv
+
+    with (_DATA / file).open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.reader(stream, delimiter=";"))[skip:]
+
+
+def _records(file: str) -> list[_Row]:
+    header, *rows = _read(file)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+@cache
+def _index() -> tuple[dict[str, Table], dict[str, str]]:
+    """Tables by name, and their files."""
+    found: dict[str, Table] = {}
+    files: dict[str, str] = {}
+    for folder in ("tre", "dico"):
+        for row in _records(f"{folder}/INDEX.csv"):
+            name = row["file"].removeprefix("TRE_").removesuffix(".csv").split("_")[0]
+            found[name] = Table(name, row["description"], row["oid"] or None, row["version"][:8])
+            files[name] = f"{folder}/{row['file']}"
+    return found, files
+
+
+@cache
+def _delta() -> dict[str, list[_Row]]:
+    changes: dict[str, list[_Row]] = {}
+    for row in _records(_DELTA):
+        changes.setdefault(row["table"], []).append(row)
+    return changes
+
+
+@cache
+def _rows(table: str) -> dict[str, tuple[_Row, ...]]:
+    """Rows by code: one, or in G102 one for each convention. `table` of each row is the table that holds it."""
+    files = _index()[1]
+    if table not in files:
+        raise UnknownTable(table)
+    rows: dict[str, tuple[_Row, ...]] = {}
+    for row in _records(files[table]):
+        rows[row["code"]] = (*rows.get(row["code"], ()), {**row, "table": table})
+    for change in _delta().get(table, ()):
+        before = rows[change["code"]][0] if change["code"] in rows else {}
+        # A closed code keeps its short label, which the change does not repeat.
+        rows[change["code"]] = ({**before, **{key: value for key, value in change.items() if value}},)
+    for part in _UNIONS.get(table, ()):
+        rows.update((code, row) for code, row in _rows(part).items() if code not in rows)
+    return rows
+
+
+@cache
+def _by_value(table: str) -> dict[int, str]:
+    """Codes made of digits by their value, where no other code of the table has the same."""
+    codes: dict[int, list[str]] = {}
+    for code in _rows(table):
+        value = _value(code)
+        if value is not None:
+            codes.setdefault(value, []).append(code)
+    return {value: found[0] for value, found in codes.items() if len(found) == 1}
+
+
+@cache
+def _adeli() -> dict[tuple[str, str], str]:
+    return {(specialty, nature): code for specialty, nature, code in _read(_ADELI, skip=3)}
+
+
+def _code(table: str, code: str | int) -> str | None:
+    """The code as the table writes it, if it has it."""
+    wanted = f"{code:02X}" if isinstance(code, int) and table in _HEXADECIMAL else str(code).strip()
+    if wanted in _rows(table):
+        return wanted
+    value = _value(wanted)
+    return None if value is None else _by_value(table).get(value)
+
+
+def _value(code: str) -> int | None:
+    return int(code) if code.isascii() and code.isdigit() and len(code) <= 8 else None
+
+
+def _of_convention(rows: tuple[_Row, ...], convention: str | None, at: date | None) -> Entry | None:
+    if convention is not None:
+        wanted = (convention, _ANY_CONVENTION)
+        return next((_entry(row, at) for row in rows if row["convention_code"] in wanted), None)
+    return _entry(rows[0], at) if len({row["label"] for row in rows}) == 1 else None
+
+
+def _entry(row: _Row, at: date | None) -> Entry:
+    valid_to = _date(row.get("valid_to"))
+    short = row.get("short_label") or None
+    return Entry(
+        table=row["table"],
+        code=row["code"],
+        label=row["label"],
+        short_label=short if short is not None and len(short) <= _LONGEST_SHORT_LABEL else None,
+        oid=row["oid"] or None,
+        valid_from=_date(row.get("valid_from")),
+        valid_to=valid_to,
+        closed=valid_to is not None and valid_to <= (at or date.today()),
+        convention=row.get("convention_code"),
+    )
+
+
+def _date(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _folded(text: str) -> str:
+    import unicodedata
+
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
