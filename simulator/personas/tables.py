@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two code tables the certificates spell out: the "title" of a subject is the label of the profession.
+
+Source: NOS of ANS, TRE_G15-ProfessionSante and TRE_G16-ProfessionFormation (MIT).
+"""
+
+from __future__ import annotations
+
+PROFESSIONS = {
+    "10": "Médecin",
+    "21": "Pharmacien",
+    "26": "Audioprothésiste",
+    "28": "Opticien-Lunetier",
+    "31": "Assistant dentaire",
+    "32": "Physicien médical",
+    "35": "Aide-soignant",
+    "36": "Ambulancier",
+    "37": "Auxiliaire de puériculture",
+    "38": "Préparateur en pharmacie hospitalière",
+    "39": "Préparateur en pharmacie",
+    "40": "Chirurgien-Dentiste",
+    "50": "Sage-Femme",
+    "60": "Infirmier",
+    "69": "Infirmier psychiatrique",
+    "70": "Masseur-Kinésithérapeute",
+    "80": "Pédicure-Podologue",
+    "81": "Orthoprothésiste",
+    "82": "Podo-Orthésiste",
+    "83": "Orthopédiste-Orthésiste",
+    "84": "Oculariste",
+    "85": "Epithésiste",
+    "86": "Technicien de labo médical",
+    "91": "Orthophoniste",
+    "92": "Orthoptiste",
+    "93": "Psychologue",
+    "94": "Ergothérapeute",
+    "95": "Diététicien",
+    "96": "Psychomotricien",
+    "98": "Manipulateur ERM",
+}
+
+FUTURE_PROFESSIONS = {
+    "10": "Médecin en formation",
+    "21": "Pharmacien en formation",
+    "40": "Chirurgien-Dentiste en formation",
+    "50": "Sage-Femme en formation",
+}
