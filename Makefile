@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target does its own set-up: Debian packages (as root or with sudo), .venv, compiled parts.
+
+SHELL := /bin/bash
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+C_SOURCES := $(wildcard cpxd/*.c cpxd/*.h cpxd/_apdu_build.py simulator/driver/*.c simulator/driver/*.h cpxd/pkcs11/module/*.c cpxd/pkcs11/module/*.h cpxd/pkcs11/module/*.map)
+C_OWN := $(filter %.c,$(C_SOURCES))
+C_WARNINGS := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -Wstrict-prototypes -Werror
+
+.PHONY: run test check bench soak fuzz asan build packages test-packages fuzz-packages clean
+.DELETE_ON_ERROR:
+
+run: build ## a card médecin in a private pcscd: its identity, a signature verified by OpenSSL
+	@tools/demo.sh
+
+test: build test-packages
+	$(BIN)/python -m pytest
+
+check: build
+	$(BIN)/ruff check cpxd simulator tests bench setup.py
+	$(BIN)/ruff format --check cpxd simulator tests bench setup.py
+	$(BIN)/mypy
+	set -e; for f in $(C_OWN); do gcc $(C_WARNINGS) -I/usr/include/PCSC -Icpxd -fsyntax-only $$f; done
+	$(BIN)/python -m pytest tests/unit/test_layers.py
+
+bench: build test-packages
+	$(BIN)/python bench/run.py
+
+fuzz: build fuzz-packages
+	fuzz/run.sh $(or $(SECONDS_TOTAL),60)
+
+asan: build fuzz-packages
+	fuzz/run_asan.sh
+
+build: packages $(VENV)/.built
+
+packages:
+	@tools/packages.sh run
+
+test-packages:
+	@tools/packages.sh test
+
+fuzz-packages:
+	@tools/packages.sh fuzz
+
+$(VENV)/.installed: pyproject.toml | packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=68,<85' wheel 'cffi>=1.16,<3'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	touch $@
+
+$(VENV)/.built: $(VENV)/.installed setup.py $(C_SOURCES)
+	$(BIN)/python setup.py -q build_ext --inplace
+	touch $@
+
+clean:
+	rm -rf build $(VENV) *.egg-info cpxd/_apdu_ffi.* cpxd/*.so simulator/driver/*.so cpxd/pkcs11/module/*.so

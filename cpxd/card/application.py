@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every generation of the card can do, and the rules they share. One subclass a generation, in `cps3.py`, `cps4.py`.
+
+An application speaks to the card through the link of the moment and believes nothing across a reset: `fresh()` drops what was
+selected, logged in or set up when the link's epoch has moved. All methods run on the card's thread, inside a transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Literal
+
+from cpxd import errors
+from cpxd.apdu import SW, Command, PinBlock, Response, Secret, TransportError
+from cpxd.reader.pcsc import Link
+from cpxd.record.errors import RecordError
+from cpxd.record.files import parse_fcp
+from cpxd.record.pkcs15 import PinObject
+from cpxd.record.sdo import PinState
+
+Path = tuple[int, ...]  # file identifiers from the MF, without 3F00
+APPLICATION_DF: Path = (0x0001,)
+SERIAL_FILE: Path = (0xD003,)
+FILE_LIMIT = 16384  # bytes: no file of these cards is near it; a card that says more is not believed
+
+
+class Code(Enum):
+    """The two secret codes. The value is the PIN reference (P2 of VERIFY), unless the AODF gives another one."""
+
+    PIN = 1
+    UNBLOCK = 2
+
+    @property
+    def digits(self) -> int:
+        return 4 if self is Code.PIN else 8
+
+
+Usage = Literal["signature", "authentication"]
+Padding = Literal["pkcs1", "pss"]
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """RSA signature of a finished hash. `hash` is a hashlib name; PSS has MGF1 and a salt of the hash's own length."""
+
+    padding: Padding
+    hash: str
+
+    def __str__(self) -> str:
+        return f"RSA {'PSS' if self.padding == 'pss' else 'PKCS#1'} {self.hash.upper()}"
+
+
+class FileMissing(Exception):
+    """The card has no such file (6A82). Not an error by itself: some files are optional."""
+
+
+class NotAllowed(Exception):
+    """The card wants the PIN first (6982)."""
+
+
+@contextlib.contextmanager
+def if_cut(error: errors.CpxError) -> Iterator[None]:
+    """Say `error` when the card is lost while one command that changes a code is on the wire."""
+    try:
+        yield
+    except TransportError:
+        raise error from None
+
+
+class Application(ABC):
+    generation: ClassVar[str]
+    block: ClassVar[int]  # bytes asked by one READ BINARY
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._epoch = link.epoch
+        self._current: Path | None = None  # the DF that is selected, when we know
+        self.verified = False
+        self.pins: dict[Code, PinObject] = {}  # from the AODF, once it was read
+
+    def fresh(self) -> None:
+        """Forget what a reset has made untrue."""
+        if self._link.epoch != self._epoch:
+            self._epoch = self._link.epoch
+            self._current = None
+            self.verified = False
+
+    def forget_selection(self) -> None:
+        """Believe nothing of the selected file: another program may have moved it."""
+        self._current = None
+
+    def send(self, command: Command) -> Response:
+        return self._link.transport.transmit(command)
+
+    # --- files
+
+    @abstractmethod
+    def _select(self, path: Path) -> Response:
+        """SELECT an EF by its path from the MF, asking for its control parameters."""
+
+    @abstractmethod
+    def _select_df(self) -> None:
+        """Select the application's DF if it is not known to be current."""
+
+    @abstractmethod
+    def _read_command(self, offset: int, count: int) -> Command:
+        """READ BINARY (ISO 7816-4 §11.3.3) of the current EF."""
+
+    def read(self, path: Path, *, padding: bool = False) -> bytes:
+        """Content of an EF. Reading stops where its BER objects end, unless `padding` asks for the whole file.
+
+        Raises FileMissing, NotAllowed, DamagedCard (impossible size), CardRefused.
+        """
+        answer = self._select(path)
+        name = "".join(f"{fid:04X}" for fid in path)
+        if answer.sw in (SW.FILE_NOT_FOUND, SW.REFERENCE_NOT_FOUND):
+            raise FileMissing(name)
+        self._expect(answer, f"SELECT {name}")
+        self._current = path[:-1]
+        try:
+            size = parse_fcp(answer.data).size
+        except RecordError as error:
+            raise errors.DamagedCard(part=f"{name}: {error}") from None
+        if size is None or size > FILE_LIMIT:
+            raise errors.DamagedCard(part=f"{name}: {size} octets")
+        return self._read_selected(name, size, padding=padding)
+
+    def _read_selected(self, name: str, size: int, *, padding: bool) -> bytes:
+        content = b""
+        while len(content) < size:
+            answer = self.send(self._read_command(len(content), min(self.block, size - len(content))))
+            if answer.sw == SW.SECURITY_STATUS:
+                raise NotAllowed(name)
+            if answer.sw not in (SW.OK, SW.END_OF_FILE):
+                raise errors.CardRefused(operation=f"READ BINARY {name}", sw=answer.sw)
+            content += answer.data
+            if not answer.data or answer.sw == SW.END_OF_FILE or (not padding and extent(content) is not None):
+                break
+        return content[:size]
+
+    @abstractmethod
+    def update(self, path: Path, content: bytes) -> None:
+        """UPDATE BINARY from offset 0; `content` is not longer than the file."""
+
+    # --- codes
+
+    @abstractmethod
+    def pin_state(self, code: Code) -> PinState:
+        """Tries left of a code, without spending one."""
+
+    def verify(self, code: Code, secret: Secret) -> int:
+        """VERIFY; the status word. The caller has checked the digits and the counter. Never repeated."""
+        answer = self._link.transport.pin(self._cla, 0x20, 0x00, self._reference(code), [self._pin_block(code, secret)])
+        if code is Code.PIN:
+            self.verified = answer.sw == SW.OK
+        return answer.sw
+
+    _cla: ClassVar[int]
+
+    def _reference(self, code: Code) -> int:
+        return self.pins[code].reference if code in self.pins else code.value
+
+    def _pin_block(self, code: Code, secret: Secret) -> PinBlock:
+        # AODF of real cards: stored length 8 for both codes, the PIN padded with FF, the unblock code as long as it is stored
+        known = self.pins.get(code)
+        stored = known.stored_length if known else 8
+        pad = known.pad_char if known and known.pad_char is not None else 0xFF
+        return PinBlock(secret, stored, pad if stored > code.digits else None, code.digits, code.digits)
+
+    @abstractmethod
+    def change_pin(self, old: Secret, new: Secret) -> int:
+        """Replace the PIN by proving the old one; the status word of the step that failed, or 9000."""
+
+    @abstractmethod
+    def reset_pin(self, code: Secret, new: Secret) -> tuple[int, bool]:
+        """Unblock: the status word, and whether the unblock code itself was accepted before the failure."""
+
+    # --- keys
+
+    @abstractmethod
+    def mechanisms(self, usage: Usage) -> frozenset[Mechanism]:
+        """What the key can compute on this generation."""
+
+    @abstractmethod
+    def sign(self, key_reference: int, usage: Usage, mechanism: Mechanism, digest: bytes, modulus_bytes: int) -> Response:
+        """One signature over a finished hash: selection and environment as needed, then the operation."""
+
+    def random(self, count: int) -> bytes:
+        """GET CHALLENGE (ISO 7816-4 §11.5.3), 8 bytes a command."""
+        content = b""
+        while len(content) < count:
+            answer = self.send(Command(self._cla, 0x84, 0x00, 0x00, le=8))
+            self._expect(answer, "GET CHALLENGE")
+            if not answer.data:
+                raise errors.CardRefused(operation="GET CHALLENGE", sw=answer.sw)
+            content += answer.data
+        return content[:count]
+
+    def _expect(self, answer: Response, operation: str) -> None:
+        if answer.sw != SW.OK:
+            raise errors.CardRefused(operation=operation, sw=answer.sw)
+
+
+def extent(content: bytes) -> int | None:
+    """Where the BER objects at the start of a file end, when the bytes read so far show that padding (00, FF) follows."""
+    position = 0
+    while position < len(content):
+        if content[position] in (0x00, 0xFF):
+            return position
+        head = position + 1
+        if content[position] & 0x1F == 0x1F:
+            while head < len(content) and content[head] & 0x80:
+                head += 1
+            head += 1
+        if head >= len(content):
+            return None
+        length, head = content[head], head + 1
+        if length & 0x80:
+            count = length & 0x7F
+            length, head = int.from_bytes(content[head : head + count], "big"), head + count
+        position = head + length
+    return None

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of the two codes, whatever the generation: what is checked before the card is asked, and what its answers mean."""
+
+from __future__ import annotations
+
+import secrets
+
+from cpxd import errors
+from cpxd.apdu import SW, Secret, tries_from_sw
+from cpxd.card.application import Application, Code
+from cpxd.record.sdo import PinState
+from cpxd.text import tr
+
+_SALT = secrets.token_bytes(32)
+
+
+class RefusedCodes:
+    """Salted digests of the codes that a card has refused: they are never sent to it again by this process."""
+
+    def __init__(self) -> None:
+        self._digests: set[tuple[str, Code, bytes]] = set()
+
+    def add(self, serial: str, code: Code, secret: Secret) -> None:
+        self._digests.add((serial, code, secret.digest(_SALT)))
+
+    def holds(self, serial: str, code: Code, secret: Secret) -> bool:
+        return (serial, code, secret.digest(_SALT)) in self._digests
+
+    def forget(self, serial: str) -> None:
+        """After a right code, a change or an unblock: the same digits may be right now."""
+        self._digests = {entry for entry in self._digests if entry[0] != serial}
+
+
+REFUSED = RefusedCodes()
+
+
+def check_format(code: Code, secret: Secret) -> None:
+    """Exactly 4 or 8 ASCII digits, else BadPinFormat: nothing was sent."""
+    if not secret.is_digits(code.digits):
+        raise errors.BadPinFormat(name=code_name(code), digits=code.digits)
+
+
+def code_name(code: Code) -> str:
+    return tr("Code porteur", "PIN") if code is Code.PIN else tr("Code de déblocage", "Unblock code")
+
+
+def check_counter(code: Code, state: PinState, *, last_try: bool) -> None:
+    """Refuse to send when the code is blocked, or when it is the last try and the person did not ask for it."""
+    if state.blocked:
+        raise errors.PinBlocked() if code is Code.PIN else errors.UnblockCodeBlocked()
+    if state.tries_left == 1 and not last_try:
+        raise errors.LastTry()
+
+
+def refused(code: Code, sw: int) -> errors.CpxError:
+    """What a status word other than 9000 means after VERIFY, CHANGE REFERENCE DATA or RESET RETRY COUNTER."""
+    tries = tries_from_sw(sw)
+    blocked = errors.PinBlocked() if code is Code.PIN else errors.UnblockCodeBlocked()
+    if tries is not None:
+        if tries == 0:
+            return blocked
+        return errors.WrongPin(tries_left=tries) if code is Code.PIN else errors.WrongUnblockCode(tries_left=tries)
+    if sw in (SW.BLOCKED, SW.REFERENCE_NOT_USABLE, SW.CONDITIONS_NOT_SATISFIED):
+        return blocked
+    return errors.CardRefused(operation="VERIFY", sw=sw)
+
+
+def verify(card: Application, serial: str, code: Code, secret: Secret, *, last_try: bool) -> None:
+    """Prove a code to the card: format, counter, then one VERIFY. A PIN the card has refused before is not sent."""
+    check_format(code, secret)
+    _prepare(card, serial, code, secret, last_try=last_try)
+    _judge(serial, code, secret, card.verify(code, secret))
+
+
+def change(card: Application, serial: str, old: Secret, new: Secret, *, last_try: bool) -> None:
+    """Replace the PIN. Both are checked before anything is sent; the old one must be right."""
+    check_format(Code.PIN, old)
+    check_format(Code.PIN, new)
+    if old.equals(new):
+        raise errors.SamePin()
+    _prepare(card, serial, Code.PIN, old, last_try=last_try)
+    _judge(serial, Code.PIN, old, card.change_pin(old, new))
+
+
+def unblock(card: Application, serial: str, unblock_code: Secret, new: Secret, *, last_try: bool) -> PinState:
+    """Give the PIN its tries back under a new value; the state of the PIN, read afterwards as proof.
+
+    Raises UnblockInterrupted or CodeUncertain when the card is lost once the unblock code was accepted.
+    """
+    check_format(Code.UNBLOCK, unblock_code)
+    check_format(Code.PIN, new)
+    _prepare(card, serial, Code.UNBLOCK, unblock_code, last_try=last_try)
+    sw, accepted = card.reset_pin(unblock_code, new)
+    if accepted and sw != SW.OK:
+        raise errors.CardRefused(operation="RESET RETRY COUNTER", sw=sw)
+    _judge(serial, Code.UNBLOCK, unblock_code, sw)
+    return card.pin_state(Code.PIN)
+
+
+def _prepare(card: Application, serial: str, code: Code, secret: Secret, *, last_try: bool) -> None:
+    if REFUSED.holds(serial, code, secret):
+        raise errors.KnownWrongPin()
+    check_counter(code, card.pin_state(code), last_try=last_try)
+
+
+def _judge(serial: str, code: Code, secret: Secret, sw: int) -> None:
+    if sw == SW.OK:
+        REFUSED.forget(serial)
+        return
+    error = refused(code, sw)
+    if not isinstance(error, errors.CardRefused):
+        REFUSED.add(serial, code, secret)
+    raise error

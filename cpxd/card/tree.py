@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The PKCS#15 tree of a card (ISO/IEC 7816-15), read once and kept as long as the card is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cpxd import errors
+from cpxd.card.application import APPLICATION_DF, SERIAL_FILE, Application, Code, FileMissing, NotAllowed, Path
+from cpxd.record.errors import RecordError
+from cpxd.record.files import SerialNumber, parse_serial_number
+from cpxd.record.pkcs15 import (
+    CertificateObject,
+    CiaInfo,
+    DataObject,
+    Directory,
+    PinObject,
+    PrivateKeyObject,
+    parse_aodf,
+    parse_cdf,
+    parse_ciainfo,
+    parse_dodf,
+    parse_odf,
+    parse_prkdf,
+)
+
+T = TypeVar("T")
+OBJECT_DIRECTORY: Path = (*APPLICATION_DF, 0x5031)
+TOKEN_INFORMATION: Path = (*APPLICATION_DF, 0x5032)
+
+
+@dataclass(frozen=True)
+class Root:
+    """What every request needs to know of the card: whose it is, where its directories are, how its codes are sent."""
+
+    serial: SerialNumber
+    directories: dict[str, Path]  # "AODF", "PrKDF", "CDF", "DODF" → path
+    pins: tuple[PinObject, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What the directories list. Data objects are named, not read; certificates are read (DER, as stored)."""
+
+    information: CiaInfo
+    keys: tuple[PrivateKeyObject, ...]
+    certificates: tuple[tuple[CertificateObject, bytes], ...]
+    warnings: tuple[str, ...]
+
+    def key(self, usage: str) -> PrivateKeyObject | None:
+        """The private key for "signature" (nonRepudiation) or "authentication"."""
+        wanted = "nonRepudiation" if usage == "signature" else "sign"
+        return next((key for key in self.keys if wanted in key.usage and key.key_reference is not None), None)
+
+    def certificate(self, key: PrivateKeyObject) -> bytes | None:
+        """The certificate with the key's identifier."""
+        return next((der for entry, der in self.certificates if entry.id == key.id), None)
+
+
+def read_serial(card: Application) -> SerialNumber:
+    """EF.SN.ICC. Raises DamagedCard."""
+    try:
+        return parse_serial_number(card.read(SERIAL_FILE))
+    except FileMissing:
+        raise errors.DamagedCard(part="EF.SN.ICC") from None
+    except RecordError as error:
+        raise errors.DamagedCard(part=f"EF.SN.ICC: {error}") from None
+
+
+def read_root(card: Application) -> Root:
+    """Serial number, EF.OD and AODF; the card is told its PIN references. Raises DamagedCard when there is no EF.OD."""
+    serial = read_serial(card)
+    try:
+        directories = {entry.kind: absolute(entry.path) for entry in parse_odf(card.read(OBJECT_DIRECTORY))}
+    except (FileMissing, RecordError) as error:
+        raise errors.DamagedCard(part=f"EF.OD: {error}") from None
+    warnings: list[str] = []
+    pins = _part(card, directories.get("AODF"), parse_aodf, "AODF", warnings)
+    card.pins = codes(pins.entries if pins else ())
+    return Root(serial, directories, pins.entries if pins else (), tuple(warnings))
+
+
+def read_tree(card: Application, root: Root) -> Tree:
+    """The directories of keys and certificates, and the certificates.
+
+    A directory or certificate that cannot be read costs its objects and leaves a warning.
+    """
+    warnings: list[str] = list(root.warnings)
+    information = _part(card, TOKEN_INFORMATION, parse_ciainfo, "EF.CIAInfo", warnings) or _NO_INFORMATION
+    keys = _part(card, root.directories.get("PrKDF"), parse_prkdf, "PrKDF", warnings)
+    listed = _part(card, root.directories.get("CDF"), parse_cdf, "CDF", warnings)
+    return Tree(
+        information=information,
+        keys=keys.entries if keys else (),
+        certificates=tuple(_certificates(card, listed, warnings)),
+        warnings=tuple(warnings),
+    )
+
+
+def read_data_directory(card: Application, root: Root) -> Directory[DataObject] | None:
+    """The DODF: names, places and protection of the data objects; None when the card has none."""
+    return _part(card, root.directories.get("DODF"), parse_dodf, "DODF", [])
+
+
+def absolute(path: Path) -> Path:
+    """A path as the directories write it, as file identifiers from the MF: 3F00 dropped, else under the application."""
+    if path[:1] == (0x3F00,):
+        return path[1:]
+    return (*APPLICATION_DF, *path)
+
+
+def codes(pins: tuple[PinObject, ...]) -> dict[Code, PinObject]:
+    """Which entry of the AODF is which code. Lengths that do not fit the rules of these cards are not believed."""
+    found: dict[Code, PinObject] = {}
+    for pin in pins:
+        code = Code.UNBLOCK if pin.is_unblock_code else Code.PIN
+        if 0 < pin.reference < 0x80 and code.digits <= pin.stored_length <= 16:
+            found.setdefault(code, pin)
+    return found
+
+
+_NO_INFORMATION = CiaInfo(None, "", None, None, frozenset(), (), None)
+
+
+def _part(card: Application, path: Path | None, parse: Callable[[bytes], T], name: str, warnings: list[str]) -> T | None:
+    if path is None:
+        return None
+    try:
+        return parse(card.read(path))
+    except (FileMissing, NotAllowed):
+        warnings.append(f"{name}: missing")
+    except RecordError as error:
+        warnings.append(f"{name}: {error}")
+    return None
+
+
+def _certificates(
+    card: Application, listed: Directory[CertificateObject] | None, warnings: list[str]
+) -> list[tuple[CertificateObject, bytes]]:
+    found = []
+    for entry in (listed.entries if listed else ())[:16]:
+        path = absolute(entry.path)
+        content = _part(card, path, bytes, f"certificate {path[-1]:04X}" if path else "certificate", warnings)
+        if content:
+            start = entry.index or 0
+            found.append((entry, content[start : start + entry.length] if entry.length else content[start:]))
+    return found

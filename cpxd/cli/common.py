@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from cpxd import config, errors
+from cpxd.dialog.secrets import Descriptor, Terminal
+from cpxd.service import desk
+from cpxd.service.codes import Consent
+from cpxd.text import tr
+
+MOST_DESCRIPTORS = 1 << 20
+
+
+def add_reader(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--reader",
+        metavar=tr("LECTEUR", "READER"),
+        help=tr("nom du lecteur, ou une partie que lui seul a", "name of the reader, or a part that only one has"),
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help=tr("sortie JSON", "JSON output"))
+
+
+def add_codes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pin-fd",
+        type=int,
+        metavar="N",
+        help=tr(
+            "lire les codes sur le descripteur N, un par ligne, au lieu du terminal",
+            "read the codes from descriptor N, one a line, instead of the terminal",
+        ),
+    )
+    parser.add_argument(
+        "--last-try",
+        action="store_true",
+        help=tr("utiliser le dernier essai sans demander", "use the last try without asking"),
+    )
+
+
+def consent(options: argparse.Namespace) -> Consent:
+    """Where the codes of this command come from."""
+    number = options.pin_fd
+    if number is None:
+        return Consent(Terminal(), options.last_try)
+    if not 0 <= number < MOST_DESCRIPTORS:
+        raise errors.Usage(detail=tr(f"--pin-fd : {number} n'est pas un descripteur", f"--pin-fd: {number} is no descriptor"))
+    return Consent(Descriptor(number), options.last_try)
+
+
+def open_card(options: argparse.Namespace) -> desk.OpenCard:
+    """The card that the options name, or the only one."""
+    settings = config.load()
+    place = desk.choose(options.reader)
+    return desk.OpenCard(place.state.name, settings)
+
+
+def show_json(value: Any) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `cpxd`: one error, one line on stderr, one exit code; never a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+from cpxd import log
+from cpxd.cli import parser
+from cpxd.errors import CpxError, Exit, Internal, Refused
+from cpxd.text import tr
+from cpxd.version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code (errors.Exit)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        parser.take_language(words)
+        status = _run(words)
+        sys.stdout.flush()
+        return status
+    except CpxError as error:
+        return _say(error)
+    except KeyboardInterrupt:
+        return _say(Refused())
+    except BrokenPipeError:
+        # the reader of our output has left: nothing to say, and nobody to say it to
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except SystemExit as leaving:  # --help, --version
+        return int(leaving.code or 0)
+    except Exception as defect:
+        log.write("defect", error=type(defect).__name__)
+        return _say(Internal(detail=_where(defect)))
+
+
+def _run(words: list[str]) -> int:
+    from cpxd.cli import card, logs, pin, readers, sign
+
+    options = parser.build((card.add, pin.add, sign.add, readers.add, logs.add), __version__).parse_args(words)
+    return int(options.run(options))
+
+
+def _say(error: CpxError) -> int:
+    log.write("error", code=error.code)
+    sys.stderr.write(f"cpxd{tr(' : ', ': ')}{error}\n")
+    return int(error.exit)
+
+
+def _where(defect: BaseException) -> str:
+    # the place in our code, not the message: a message can quote data of the card
+    trace = defect.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
+    return f"{type(defect).__name__}, {place}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

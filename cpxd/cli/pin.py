@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cpxd pin status|verify|change|unblock`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cpxd.card.session import CodeStates
+from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
+from cpxd.errors import Exit
+from cpxd.record.sdo import PinState
+from cpxd.service import codes
+from cpxd.text import tr
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "pin",
+        parents=[common],
+        help=tr("code porteur : état, vérification, changement, déblocage", "PIN: state, check, change, unblock"),
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
+    for name, run, text in (
+        ("status", _status, tr("essais restants ; aucun n'est consommé", "tries left; none is spent")),
+        ("verify", _verify, tr("vérifier le code porteur", "check the PIN")),
+        ("change", _change, tr("remplacer le code porteur", "replace the PIN")),
+        ("unblock", _unblock, tr("débloquer avec le code à 8 chiffres", "unblock with the code of 8 digits")),
+    ):
+        action = actions.add_parser(name, parents=[common], help=text, description=text)
+        add_reader(action)
+        add_json(action)
+        if run is not _status:
+            add_codes(action)
+        action.set_defaults(run=run)
+
+
+def _status(options: argparse.Namespace) -> int:
+    with open_card(options) as card:
+        states = codes.states(card)
+    if options.json:
+        show_json({"reader": card.reader, **json_states(states)})
+    else:
+        print("\n".join(lines(states)))
+    return Exit.DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    with open_card(options) as card:
+        codes.verify(card, consent(options))
+    return _done(options, card.reader, "verified", tr("Code porteur correct.", "The PIN is right."))
+
+
+def _change(options: argparse.Namespace) -> int:
+    with open_card(options) as card:
+        codes.change(card, consent(options))
+    return _done(options, card.reader, "changed", tr("Code porteur changé.", "The PIN is changed."))
+
+
+def _unblock(options: argparse.Namespace) -> int:
+    with open_card(options) as card:
+        state = codes.unblock(card, consent(options))
+    text = tr(
+        f"Code porteur débloqué et remplacé : {state.tries_left} essais.",
+        f"PIN unblocked and replaced: {state.tries_left} tries.",
+    )
+    return _done(options, card.reader, "unblocked", text)
+
+
+def _done(options: argparse.Namespace, reader: str, what: str, text: str) -> int:
+    if options.json:
+        show_json({"reader": reader, what: True})
+    else:
+        print(text)
+    return Exit.DONE
+
+
+def json_states(states: CodeStates) -> dict[str, dict[str, object]]:
+    """The members `pin` and `unblock` of every JSON output (cpxd/schema/card.schema.json)."""
+    return {
+        "pin": {"tries_left": states.pin.tries_left, "blocked": states.pin.blocked},
+        "unblock": {"tries_left": states.unblock.tries_left, "uses_left": states.unblock.uses_left},
+    }
+
+
+def lines(states: CodeStates) -> list[str]:
+    """The state of both codes for a person."""
+    return [_pin_line(states.pin), _unblock_line(states.unblock)]
+
+
+def _pin_line(state: PinState) -> str:
+    if state.blocked:
+        return tr(
+            "Code porteur        bloqué : cpxd pin unblock, avec le code de déblocage à 8 chiffres",
+            "PIN                 blocked: cpxd pin unblock, with the unblock code of 8 digits",
+        )
+    return tr(f"Code porteur        {state.tries_left} essai(s)", f"PIN                 {state.tries_left} tries")
+
+
+def _unblock_line(state: PinState) -> str:
+    if state.blocked:
+        return tr(
+            "Code de déblocage   bloqué : la carte doit être remplacée en cas de blocage",
+            "Unblock code        blocked: the card must be replaced if the PIN gets blocked",
+        )
+    uses = "" if state.uses_left is None else tr(f", {state.uses_left} utilisation(s)", f", {state.uses_left} uses")
+    return tr(f"Code de déblocage   {state.tries_left} essai(s){uses}", f"Unblock code        {state.tries_left} tries{uses}")

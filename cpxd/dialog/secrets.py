@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where codes come from: a terminal without echo, or a file descriptor, one code a line. Never an argument or a variable."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from cpxd import errors
+from cpxd.apdu import Secret, SecretError
+from cpxd.text import tr
+
+LAST_WORD = "dernier"
+
+
+class CodeSource(Protocol):
+    """Asks for the codes of one command, in order."""
+
+    def ask(self, prompt: str) -> Secret:
+        """The next code. Raises NoPinSource, Refused."""
+
+    def confirm_last_try(self, what: str) -> bool:
+        """Whether the person typed the word "dernier"."""
+
+    def confirm_new(self, prompt: str, new: Secret) -> None:
+        """Have a new code typed twice where a person types it. Raises PinsDiffer."""
+
+
+class Descriptor:
+    """Codes written by a program, one a line, on a file descriptor it passed to us."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def ask(self, prompt: str) -> Secret:
+        try:
+            return Secret.from_fd(self._number)
+        except (SecretError, OSError) as error:
+            raise errors.NoPinSource(
+                reason=tr(f"descripteur {self._number}, {error}", f"descriptor {self._number}, {error}")
+            ) from None
+
+    def confirm_last_try(self, what: str) -> bool:
+        return False  # a program cannot have read the warning: it says --last-try
+
+    def confirm_new(self, prompt: str, new: Secret) -> None:
+        return None
+
+
+class Terminal:
+    """A person at the controlling terminal. What is typed is not shown."""
+
+    def __init__(self, path: str = "/dev/tty") -> None:
+        self._path = path
+
+    def ask(self, prompt: str) -> Secret:
+        try:
+            return Secret.from_terminal(self._path, prompt=f"{prompt} : ")
+        except KeyboardInterrupt:
+            raise errors.Refused() from None
+        except (SecretError, OSError):
+            raise errors.NoPinSource(reason=tr("pas de terminal", "no terminal")) from None
+
+    def confirm_last_try(self, what: str) -> bool:
+        question = tr(
+            f"{what} : il ne reste qu'un essai, un code faux bloque. Tapez « {LAST_WORD} » pour continuer : ",
+            f"{what}: one try is left, a wrong code blocks. Type “{LAST_WORD}” to go on: ",
+        )
+        try:
+            return self._answer(question).strip().casefold() == LAST_WORD
+        except KeyboardInterrupt:
+            raise errors.Refused() from None
+        except OSError:
+            return False
+
+    def _answer(self, question: str) -> str:
+        fd = os.open(self._path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            os.write(fd, question.encode())
+            return os.read(fd, 256).decode("utf-8", "replace")
+        finally:
+            os.close(fd)
+
+    def confirm_new(self, prompt: str, new: Secret) -> None:
+        with self.ask(prompt) as again:
+            if not again.equals(new):
+                raise errors.PinsDiffer()

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readers and cards over PC/SC (PC/SC part 5), on pyscard's thin binding.
+
+A `Link` is one open handle on a card. It never holds the card while idle; `transaction()` does, and tells whether another
+program reset the card since the last one (`epoch` grows). Errors of PC/SC leave this module as typed errors only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+from smartcard import scard
+
+from cpxd import errors
+from cpxd.apdu import ApduError, PcscTransport, TransportError
+
+_KINDS: dict[int, type[errors.CpxError]] = {
+    code & 0xFFFFFFFF: kind
+    for kind, codes in {
+        errors.NoService: (
+            scard.SCARD_E_NO_SERVICE,
+            scard.SCARD_E_SERVICE_STOPPED,
+            scard.SCARD_F_COMM_ERROR,
+            scard.SCARD_E_INVALID_HANDLE,
+        ),
+        errors.CardRemoved: (
+            scard.SCARD_W_REMOVED_CARD,
+            scard.SCARD_E_NO_SMARTCARD,
+            scard.SCARD_E_READER_UNAVAILABLE,
+            scard.SCARD_E_UNKNOWN_READER,
+        ),
+        errors.CardMute: (
+            scard.SCARD_W_UNRESPONSIVE_CARD,
+            scard.SCARD_W_UNPOWERED_CARD,
+            scard.SCARD_E_PROTO_MISMATCH,
+            scard.SCARD_E_NOT_TRANSACTED,
+        ),
+        errors.CardReset: (scard.SCARD_W_RESET_CARD,),
+        errors.NoReader: (scard.SCARD_E_NO_READERS_AVAILABLE,),
+    }.items()
+    for code in codes
+}
+_PNP = "\\\\?PnP?\\Notification"  # PC/SC Lite: a pseudo reader whose state changes when readers come and go
+_SHARED = scard.SCARD_SHARE_SHARED
+Observer = Callable[[bytes, bytes, float], None]
+_T0_T1 = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
+
+
+def typed(code: int) -> errors.CpxError:
+    """The typed error for a PC/SC return code (winscard.h)."""
+    number = code & 0xFFFFFFFF
+    kind = _KINDS.get(number)
+    return kind() if kind else errors.Internal(detail=f"PC/SC {number:08X}")
+
+
+def _same(code: int, wanted: int) -> bool:
+    # pyscard gives some codes signed and some unsigned, depending on how SWIG was built
+    return bool((code ^ wanted) & 0xFFFFFFFF == 0)
+
+
+@dataclass(frozen=True)
+class ReaderState:
+    """One reader as PC/SC sees it now. `events` counts insertions and removals since pcscd started (16 bits)."""
+
+    name: str
+    atr: bytes
+    present: bool
+    mute: bool
+    in_use: bool
+    exclusive: bool
+    events: int
+
+
+class Context:
+    """A PC/SC resource manager context. Raises NoService when pcscd cannot be reached."""
+
+    def __init__(self) -> None:
+        code, self._context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+        if code != scard.SCARD_S_SUCCESS:
+            raise errors.NoService()
+
+    def close(self) -> None:
+        scard.SCardReleaseContext(self._context)
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def names(self) -> list[str]:
+        """Names of the connected readers, in PC/SC order; empty when there is none."""
+        code, names = scard.SCardListReaders(self._context, [])
+        if _same(code, scard.SCARD_E_NO_READERS_AVAILABLE):
+            return []
+        if code != scard.SCARD_S_SUCCESS:
+            raise typed(code)
+        return [str(name) for name in names]
+
+    def states(self) -> list[ReaderState]:
+        """State of each reader now, without touching any card."""
+        names = self.names()
+        if not names:
+            return []
+        code, states = scard.SCardGetStatusChange(self._context, 0, [(name, scard.SCARD_STATE_UNAWARE) for name in names])
+        if code != scard.SCARD_S_SUCCESS and not _same(code, scard.SCARD_E_TIMEOUT):
+            raise typed(code)
+        return [_reader_state(name, state, bytes(atr)) for name, state, atr in states]
+
+    def wait(self, known: list[ReaderState], seconds: float | None) -> list[ReaderState]:
+        """Sleep until a reader or card comes or goes, or `seconds` pass; the states then. `cancel()` wakes it.
+
+        Nothing is polled: the call rests in SCardGetStatusChange.
+        """
+        watched = [(s.name, _known_state(s)) for s in known] + [(_PNP, scard.SCARD_STATE_UNAWARE)]
+        limit = 0xFFFFFFFF if seconds is None else int(seconds * 1000)
+        code, _ = scard.SCardGetStatusChange(self._context, limit, watched)
+        quiet = (scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED, scard.SCARD_E_UNKNOWN_READER)
+        if code != scard.SCARD_S_SUCCESS and not any(_same(code, c) for c in quiet):
+            raise typed(code)
+        return self.states()
+
+    def cancel(self) -> None:
+        """Wake a `wait` that rests in another thread."""
+        scard.SCardCancel(self._context)
+
+    def connect(self, reader: str, *, wait: float, allowed: Callable[[], None]) -> Link:
+        """Open the card in `reader`, shared. An exclusive holder is waited for, at most `wait` seconds (ReaderBusy)."""
+        limit = time.monotonic() + wait
+        while True:
+            allowed()
+            code, handle, protocol = scard.SCardConnect(self._context, reader, _SHARED, _T0_T1)
+            if code == scard.SCARD_S_SUCCESS:
+                return Link(self, reader, int(handle), int(protocol))
+            if not _same(code, scard.SCARD_E_SHARING_VIOLATION):
+                raise errors.NoCard() if _same(code, scard.SCARD_E_NO_SMARTCARD) else typed(code)
+            if time.monotonic() >= limit:
+                raise errors.ReaderBusy(seconds=round(wait))
+            self._rest(reader, min(0.25, max(0.0, limit - time.monotonic())))
+
+    def _rest(self, reader: str, seconds: float) -> None:
+        held = scard.SCARD_STATE_PRESENT | scard.SCARD_STATE_EXCLUSIVE | scard.SCARD_STATE_INUSE
+        scard.SCardGetStatusChange(self._context, int(seconds * 1000), [(reader, held)])
+
+
+def _reader_state(name: str, state: int, atr: bytes) -> ReaderState:
+    return ReaderState(
+        name=str(name),
+        atr=atr,
+        present=bool(state & scard.SCARD_STATE_PRESENT),
+        mute=bool(state & scard.SCARD_STATE_MUTE),
+        in_use=bool(state & scard.SCARD_STATE_INUSE),
+        exclusive=bool(state & scard.SCARD_STATE_EXCLUSIVE),
+        events=(state >> 16) & 0xFFFF,
+    )
+
+
+def _known_state(state: ReaderState) -> int:
+    return (state.events << 16) | (scard.SCARD_STATE_PRESENT if state.present else scard.SCARD_STATE_EMPTY)
+
+
+class Link:
+    """An open handle on the card of one reader. Used by one thread only.
+
+    `epoch` grows at each reset: whoever believes something of the card's state compares it. `transport` carries the commands.
+    """
+
+    def __init__(self, context: Context, reader: str, handle: int, protocol: int) -> None:
+        self.reader = reader
+        self._context = context
+        self._handle = handle
+        self.epoch = 0
+        code, _, _, _, atr = scard.SCardStatus(handle)
+        if code != scard.SCARD_S_SUCCESS:
+            scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
+            raise typed(code)
+        self.atr = bytes(atr)
+        self._observer: Observer | None = None
+        self._protocol = protocol
+        self.transport = self._transport(protocol)
+
+    def _transport(self, protocol: int) -> PcscTransport:
+        return PcscTransport(self._handle, protocol, on_exchange=self._observer)
+
+    def observe(self, observer: Observer) -> None:
+        """Show every exchange to `observer`: command with its codes masked, answer, milliseconds."""
+        self._observer = observer
+        self.transport = self._transport(self._protocol)
+
+    @contextlib.contextmanager
+    def transaction(self, allowed: Callable[[], None]) -> Iterator[None]:
+        """Hold the card for one operation. `allowed` is called once it is held and may raise to give it back untouched.
+
+        Errors of the transport become typed errors here: CardRemoved, CardReset, CardMute, NoService.
+        """
+        self._begin()
+        try:
+            allowed()
+            yield
+        except TransportError as error:
+            raise self._diagnose(error.code) from None
+        except ApduError as error:  # an answer that no card may give; our own commands are well formed
+            raise errors.DamagedCard(part=error) from None
+        finally:
+            scard.SCardEndTransaction(self._handle, scard.SCARD_LEAVE_CARD)
+
+    def _begin(self) -> None:
+        for _ in range(8):
+            code = scard.SCardBeginTransaction(self._handle)
+            if code == scard.SCARD_S_SUCCESS:
+                return
+            if not _same(code, scard.SCARD_W_RESET_CARD):
+                raise typed(code)
+            self._reconnect(scard.SCARD_LEAVE_CARD)
+        raise errors.CardReset()
+
+    def _reconnect(self, disposition: int) -> None:
+        code, protocol = scard.SCardReconnect(self._handle, _SHARED, _T0_T1, disposition)
+        if code != scard.SCARD_S_SUCCESS:
+            raise typed(code)
+        self.epoch += 1
+        self._protocol = int(protocol)
+        self.transport = self._transport(self._protocol)
+
+    def reset(self) -> None:
+        """Reset the card: the only sure way to end a verified PIN (no command of the card does)."""
+        self._reconnect(scard.SCARD_RESET_CARD)
+
+    def _diagnose(self, code: int) -> errors.CpxError:
+        # pcscd says "not transacted" both for a card that was pulled and for one that fell silent: its own view of the
+        # reader tells which
+        error = typed(code)
+        if isinstance(error, errors.CardMute):
+            with contextlib.suppress(errors.CpxError):
+                here = [s for s in self._context.states() if s.name == self.reader]
+                if not here or not here[0].present:
+                    return errors.CardRemoved()
+        return error
+
+    def close(self) -> None:
+        """Give the handle back and leave the card as it is."""
+        scard.SCardDisconnect(self._handle, scard.SCARD_LEAVE_CARD)

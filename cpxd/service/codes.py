@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done with the two codes of an open card, on behalf of a person: state, verify, change, unblock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cpxd.apdu import Secret
+from cpxd.card.application import Code
+from cpxd.card.pin import check_counter, check_format, code_name
+from cpxd.card.session import CodeStates
+from cpxd.dialog.secrets import CodeSource
+from cpxd.record.sdo import PinState
+from cpxd.service.desk import OpenCard
+from cpxd.text import tr
+
+
+@dataclass(frozen=True)
+class Consent:
+    """How the codes are got, and whether the caller already said that the last try may be used."""
+
+    source: CodeSource
+    last_try: bool = False
+
+
+def states(card: OpenCard) -> CodeStates:
+    """Tries left of both codes; none is spent."""
+    return card.run(lambda session, begin: session.code_states(begin))
+
+
+def verify(card: OpenCard, consent: Consent) -> None:
+    """Ask for the PIN and prove it to the card."""
+    pin_state = states(card).pin
+    last = _allowed(Code.PIN, pin_state, consent)
+    with consent.source.ask(_prompt(code_name(Code.PIN), pin_state)) as pin:
+        card.run(lambda session, begin: session.verify(begin, pin, last_try=last))
+
+
+def change(card: OpenCard, consent: Consent) -> None:
+    """Ask for the PIN and a new one, and replace it."""
+    pin_state = states(card).pin
+    last = _allowed(Code.PIN, pin_state, consent)
+    with consent.source.ask(_prompt(tr("Code porteur actuel", "Current PIN"), pin_state)) as old:
+        check_format(Code.PIN, old)
+        with _new_pin(consent.source) as new:
+            card.run(lambda session, begin: session.change(begin, old, new, last_try=last))
+
+
+def unblock(card: OpenCard, consent: Consent) -> PinState:
+    """Ask for the unblock code and a new PIN, and set it; the state of the PIN afterwards, read from the card."""
+    state = states(card).unblock
+    last = _allowed(Code.UNBLOCK, state, consent)
+    with consent.source.ask(_prompt(code_name(Code.UNBLOCK), state)) as code:
+        check_format(Code.UNBLOCK, code)
+        with _new_pin(consent.source) as new:
+            return card.run(lambda session, begin: session.unblock(begin, code, new, last_try=last))
+
+
+def _new_pin(source: CodeSource) -> Secret:
+    new = source.ask(tr("Nouveau code porteur (4 chiffres)", "New PIN (4 digits)"))
+    try:
+        check_format(Code.PIN, new)
+        source.confirm_new(tr("Nouveau code porteur, encore une fois", "New PIN, once more"), new)
+    except BaseException:
+        new.wipe()
+        raise
+    return new
+
+
+def _allowed(code: Code, state: PinState, consent: Consent) -> bool:
+    """Whether the last try may be used; raises PinBlocked, UnblockCodeBlocked or LastTry before any code is asked."""
+    last = consent.last_try
+    if state.tries_left == 1 and not state.blocked and not last:
+        last = consent.source.confirm_last_try(code_name(code))
+    check_counter(code, state, last_try=last)
+    return last
+
+
+def _prompt(name: str, state: PinState) -> str:
+    return tr(f"{name} ({state.tries_left} essai(s) restant(s))", f"{name} ({state.tries_left} tries left)")

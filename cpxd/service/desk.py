@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The desk: which readers and cards are there, and the one card that a request is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+from cpxd import errors
+from cpxd.card import registry
+from cpxd.card.session import Begin, CardSession, registry_error
+from cpxd.config import Settings
+from cpxd.reader.pcsc import Context, Link, ReaderState
+from cpxd.reader.worker import CardThread, Ticket
+
+T = TypeVar("T")
+Observer = Callable[[bytes, bytes, float], None]  # command (codes masked), answer, milliseconds
+
+
+@dataclass(frozen=True)
+class Place:
+    """A reader and what is in it, by the ATR alone: no card is touched."""
+
+    state: ReaderState
+    kind: registry.Kind | None  # None: no card, mute, or a card that is not ours
+
+    @property
+    def usable(self) -> bool:
+        return self.state.present and not self.state.mute and self.kind in registry.USABLE
+
+
+def places() -> list[Place]:
+    """All readers. Raises NoService."""
+    with Context() as context:
+        return [Place(state, registry.identify(state.atr) if state.present else None) for state in context.states()]
+
+
+def choose(reader: str | None) -> Place:
+    """The place a request is about: the reader named (whole name or a part only one has), else the only CPx card.
+
+    Raises NoService, NoReader, UnknownReader, NoCard, CardMute, UnsupportedCard, RetiredCard, SeveralCards.
+    """
+    found = places()
+    if not found:
+        raise errors.NoReader()
+    if reader is not None:
+        return _checked(_named(found, reader))
+    usable = [place for place in found if place.usable]
+    if len(usable) > 1:
+        raise errors.SeveralCards(readers=" ; ".join(f"« {place.state.name} »" for place in usable))
+    if usable:
+        return usable[0]
+    inserted = [place for place in found if place.state.present]
+    return _checked(inserted[0] if inserted else found[0])
+
+
+def _named(found: list[Place], reader: str) -> Place:
+    exact = [place for place in found if place.state.name == reader]
+    part = [place for place in found if reader.casefold() in place.state.name.casefold()]
+    match = exact or part
+    if not match or not reader:
+        raise errors.UnknownReader(reader=reader)
+    if len(match) > 1:
+        raise errors.SeveralCards(readers=" ; ".join(f"« {place.state.name} »" for place in match))
+    return match[0]
+
+
+def _checked(place: Place) -> Place:
+    if not place.state.present:
+        raise errors.NoCard()
+    if place.state.mute or not place.state.atr:
+        raise errors.CardMute()
+    if not place.usable:
+        raise registry_error(place.state.atr, place.kind)
+    return place
+
+
+class OpenCard:
+    """The card in one reader, open until `close`. Every call runs on the card's own thread and is bounded in time."""
+
+    def __init__(self, reader: str, settings: Settings, observer: Observer | None = None) -> None:
+        self.reader = reader
+        self._settings = settings
+        self._observer = observer
+        self._session: CardSession | None = None
+        self._context: Context | None = None
+        self._thread = CardThread(reader, wait=settings.reader_wait, silence=settings.card_silence)
+
+    def __enter__(self) -> OpenCard:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def run(self, operation: Callable[[CardSession, Begin], T]) -> T:
+        """Run one request of the session on the card's thread. After a lost card the next call opens it anew."""
+
+        def job(ticket: Ticket[T]) -> T:
+            if self._session is None:
+                self._session = CardSession(self._open(ticket))
+            try:
+                return operation(self._session, ticket.begin)
+            except (errors.CardRemoved, errors.CardMute, errors.NoService, errors.CardChanged):
+                self._drop()
+                raise
+
+        return self._thread.call(job)
+
+    def _open(self, ticket: Ticket[T]) -> Link:
+        self._context = self._context or Context()
+
+        def allowed() -> None:
+            ticket.begin()
+            self._thread.touch()
+
+        link = self._context.connect(self.reader, wait=self._settings.reader_wait, allowed=allowed)
+        link.observe(self._seen)
+        return link
+
+    def _seen(self, sent: bytes, received: bytes, milliseconds: float) -> None:
+        self._thread.touch()
+        if self._observer is not None:
+            self._observer(sent, received, milliseconds)
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.link.close()
+        context, self._context = self._context, None
+        if context is not None:
+            context.close()
+
+    def close(self) -> None:
+        """Give the card back, once what runs is done."""
+        self._thread.finish(self._drop)

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Install the Debian packages that a target needs, if any is missing: packages.sh run|test|fuzz
+set -eu
+run="python3-venv python3-dev gcc libc6-dev make pkg-config libpcsclite-dev pcscd openssl util-linux iproute2"
+test="opensc opensc-pkcs11 pcsc-tools vsmartcard-vpcd softhsm2 p11-kit p11-kit-modules gnutls-bin libnss3-tools libengine-pkcs11-openssl tmux strace faketime"
+fuzz="clang libclang-rt-14-dev llvm"
+case "${1:-run}" in
+  run) wanted="$run" ;;
+  test) wanted="$run $test $fuzz" ;;
+  fuzz) wanted="$run $fuzz" ;;
+  *) echo "packages.sh: run|test|fuzz" >&2; exit 2 ;;
+esac
+missing=""
+for name in $wanted; do
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing="$missing $name"
+done
+[ -n "$missing" ] || exit 0
+as_root=""
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || { echo "Paquets manquants / missing packages:$missing" >&2; exit 1; }
+  as_root="sudo"
+fi
+export DEBIAN_FRONTEND=noninteractive
+options="-o DPkg::Lock::Timeout=500 -qq"
+$as_root apt-get $options update
+# shellcheck disable=SC2086
+$as_root apt-get $options install -y --no-install-recommends $missing >/dev/null
