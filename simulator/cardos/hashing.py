@@ -25,7 +25,8 @@ def _primes(count: int) -> list[int]:
 
 def _cube_root_fraction(p: int) -> int:
     """First 32 bits of the fractional part of the cube root (FIPS 180-4 section 4.2.2)."""
-    scaled, root = p << 96, round(p ** (1 / 3) * 2**32)
+    scaled = p << 96
+    root: int = round(float(p) ** (1 / 3) * 2**32)
     while root**3 > scaled:
         root -= 1
     while (root + 1) ** 3 <= scaled:
