@@ -48,11 +48,10 @@ _PROFILES: dict[Model, tuple[str, str]] = {  # label in EF.CIAInfo, date of the 
 
 @dataclass(frozen=True)
 class _Folder:
-    """Where a set of files goes, and who may read them."""
+    """Where a set of files goes, and whether the contactless interface shows them."""
 
     path: Path
-    contactless: bool  # may the contactless interface read it
-    closed: bool = False  # nobody may: the files of the other interface, seen from this one
+    contactless: bool
 
     def file(
         self,
@@ -63,14 +62,8 @@ class _Folder:
         update: Access = Access.NEVER,
         size: int | None = None,
     ) -> ElementaryFile:
-        return ElementaryFile(
-            (*self.path, number),
-            content,
-            size=size,
-            read=Access.NEVER if self.closed else read,
-            update=Access.NEVER if self.closed else update,
-            contactless=self.contactless,
-        )
+        path = (*self.path, number)
+        return ElementaryFile(path, content, size=size, read=read, update=update, contactless=self.contactless)
 
 
 def personalise(persona: Persona, model: Model, *, pki: TestPki | None = None) -> Image:
@@ -90,7 +83,7 @@ def personalise(persona: Persona, model: Model, *, pki: TestPki | None = None) -
         files += _contact(persona, "cps4", pki, credentials)
     else:
         files += _contact(persona, "cps3", pki, credentials)
-        files += _contactless(persona, credentials, closed=model == "cps3")
+        files += _contactless(persona, credentials)
     return Image(
         model=model,
         atr=ATRS[model],
@@ -98,7 +91,7 @@ def personalise(persona: Persona, model: Model, *, pki: TestPki | None = None) -
         files=tuple(files),
         directories=(
             DedicatedFile((0x0001,), pkcs15.CONTACT_AID),
-            DedicatedFile((0x0002,), pkcs15.CONTACTLESS_AID),
+            DedicatedFile((0x0002,), pkcs15.CONTACTLESS_AID, contactless=True),
         ),
         keys=tuple(Key(reference, usage, credentials[usage].key) for usage, (_, _, reference) in _KEYS[model].items()),
         pins=() if model == "cps3cl" else _pins(persona, model),
@@ -133,9 +126,9 @@ def _contact(persona: Persona, model: Model, pki: TestPki, credentials: dict[Usa
     ]
 
 
-def _contactless(persona: Persona, credentials: dict[Usage, Credential], *, closed: bool) -> list[ElementaryFile]:
-    """DF 0002 of a CPS3: one technical key, no code, no data objects. In contact it is there, and closed."""
-    folder = _Folder((0x0002,), contactless=True, closed=closed)
+def _contactless(persona: Persona, credentials: dict[Usage, Credential]) -> list[ElementaryFile]:
+    """DF 0002 of a CPS3: one technical key, no code, no data objects. In contact it can be selected, not read."""
+    folder = _Folder((0x0002,), contactless=True)
     number, reference, _ = _KEYS["cps3cl"]["technical"]
     return [
         folder.file(_ODF, pkcs15.object_directory((0xA0, _PRKDF), (0xA4, _CDF))),
