@@ -1,115 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every decoder needs of BER: a list of elements, and the primitive types read with the tolerance real cards ask for.
+"""What every decoder needs of BER: elements that raise RecordError, and the primitive types read as leniently as real cards ask.
 
-Tags are integers of their encoded bytes (0x30, 0x9F70, 0xBF8101), as the cards' documents write them. Source: ISO/IEC 7816-4
-(5.2.2, BER-TLV) and ITU-T X.690 (8, definite form only).
+The reading itself is `cpxd.tlv`. Padding (00, FF) before, between and after elements is skipped everywhere: neither is a tag.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from cpxd.record.errors import RecordError
+from cpxd.tlv import Tlv, TlvError, items
 
-MAX_INPUT = 1 << 16  # the largest file a short READ BINARY offset or a 16-bit FCP size can describe, and then some
+MAX_INPUT = 1 << 16  # no file of these cards is near it
 MAX_ELEMENTS = 256
-_PADDING = b"\x00\xff"
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
-    tag: int
-    value: bytes
-    raw: bytes  # tag, length and value
-
-    @property
-    def constructed(self) -> bool:
-        first = self.tag
-        while first > 0xFF:
-            first >>= 8
-        return bool(first & 0x20)
+def elements(data: bytes) -> list[Tlv]:
+    """The elements of one level. RecordError when one is malformed, or there are more than 256."""
+    found = list(entries(data))
+    if None in found:
+        raise RecordError("malformed or endless BER-TLV")
+    return [element for element in found if element is not None]
 
 
-def read(data: bytes, offset: int = 0) -> Element:
-    """The element at `offset`. Truncated, over-long (tag over 3 bytes, length over 3) or indefinite: RecordError."""
-    start = offset
+def entries(data: bytes) -> Iterator[Tlv | None]:
+    """Like `elements`, but a malformed element, or the one beyond the 256th, is a None that ends what stands before it."""
+    if len(data) > MAX_INPUT:
+        raise RecordError(f"{len(data)} bytes where at most {MAX_INPUT} can be")
+    reader = items(data, padding=True)
     try:
-        tag = data[offset]
-        offset += 1
-        if tag & 0x1F == 0x1F:
-            for _ in range(2):
-                tag = tag << 8 | data[offset]
-                offset += 1
-                if not tag & 0x80:
-                    break
-            else:
-                raise RecordError("tag longer than three bytes")
-        length = data[offset]
-        offset += 1
-        if length > 0x80:
-            size = length & 0x7F
-            if size > 3:
-                raise RecordError("length field longer than three bytes")
-            length = int.from_bytes(data[offset : offset + size], "big")
-            if len(data) < offset + size:
-                raise RecordError("truncated length")
-            offset += size
-        elif length == 0x80:
-            raise RecordError("indefinite length")
-    except IndexError:
-        raise RecordError("truncated element") from None
-    end = offset + length
-    if end > len(data):
-        raise RecordError(f"element {tag:X} says {length} bytes, {len(data) - offset} are there")
-    return Element(tag, data[offset:end], data[start:end])
+        yield from islice(reader, MAX_ELEMENTS)
+        if next(reader, None) is not None:
+            yield None
+    except TlvError:
+        yield None
 
 
-def skip_padding(data: bytes, offset: int) -> int:
-    """Offset of the next byte that is neither 00 nor FF: both may stand before, between and after data objects."""
-    while offset < len(data) and data[offset] in _PADDING:
-        offset += 1
-    return offset
-
-
-def elements(data: bytes) -> list[Element]:
-    """All elements of `data`, padding skipped. RecordError when one is malformed or there are more than 256."""
-    if len(data) > MAX_INPUT:
-        raise RecordError(f"{len(data)} bytes where at most {MAX_INPUT} can be")
-    found: list[Element] = []
-    offset = skip_padding(data, 0)
-    while offset < len(data):
-        if len(found) == MAX_ELEMENTS:
-            raise RecordError(f"more than {MAX_ELEMENTS} elements")
-        found.append(read(data, offset))
-        offset = skip_padding(data, offset + len(found[-1].raw))
-    return found
-
-
-def entries(data: bytes) -> Iterator[Element | bytes]:
-    """Like `elements`, but what cannot be read comes last, as bytes, instead of losing what stands before it."""
-    if len(data) > MAX_INPUT:
-        raise RecordError(f"{len(data)} bytes where at most {MAX_INPUT} can be")
-    offset = skip_padding(data, 0)
-    for _ in range(MAX_ELEMENTS):
-        if offset >= len(data):
-            return
-        try:
-            element = read(data, offset)
-        except RecordError:
-            break
-        yield element
-        offset = skip_padding(data, offset + len(element.raw))
-    if offset < len(data):
-        yield data[offset:]
-
-
-def first(items: Iterable[Element], *tags: int) -> Element | None:
+def first(items: Iterable[Tlv], *tags: int) -> Tlv | None:
     return next((item for item in items if item.tag in tags), None)
 
 
-def only(data: bytes, *tags: int) -> Element:
+def only(data: bytes, *tags: int) -> Tlv:
     """The first element with one of these tags in `data`; RecordError when there is none."""
     found = first(elements(data), *tags)
     if found is None:
@@ -117,18 +50,18 @@ def only(data: bytes, *tags: int) -> Element:
     return found
 
 
-def integer(element: Element) -> int:
+def integer(element: Tlv) -> int:
     """Unsigned value: cards write 0x82 both as 02 02 00 82 and, wrongly, as 02 01 82. 1 to 8 bytes."""
     if not 1 <= len(element.value) <= 8:
         raise RecordError(f"integer of {len(element.value)} bytes")
     return int.from_bytes(element.value, "big")
 
 
-def optional_integer(element: Element | None) -> int | None:
+def optional_integer(element: Tlv | None) -> int | None:
     return None if element is None else integer(element)
 
 
-def bits(element: Element) -> frozenset[int]:
+def bits(element: Tlv) -> frozenset[int]:
     """Numbers of the bits set, 0 first. `03 01 08` and `03 02 08 00`, seen on real cards, are the empty set."""
     if not element.value:
         return frozenset()
@@ -137,7 +70,7 @@ def bits(element: Element) -> frozenset[int]:
     return frozenset(i for i in range(count) if body[i // 8] & 0x80 >> i % 8)
 
 
-def names(element: Element | None, table: str) -> frozenset[str]:
+def names(element: Tlv | None, table: str) -> frozenset[str]:
     """The bits set, named by their place among the words of `table`; those beyond it are left out."""
     words = table.split()
     return frozenset() if element is None else frozenset(words[i] for i in bits(element) if i < len(words))

@@ -10,6 +10,7 @@ from asn1crypto.core import ObjectIdentifier
 
 from cpxd.record import ber
 from cpxd.record.errors import RecordError
+from cpxd.tlv import Tlv
 
 _FLAGS = "readonly loginRequired prnGeneration eidCompliant"
 _OPERATIONS = "computeChecksum computeSignature verifyChecksum verifySignature encipher decipher hash generateKey"
@@ -63,11 +64,11 @@ def parse_ciainfo(data: bytes) -> CiaInfo:
     )
 
 
-def _algorithms(element: ber.Element | None) -> tuple[Algorithm, ...]:
+def _algorithms(element: Tlv | None) -> tuple[Algorithm, ...]:
     """supportedAlgorithms [2]; an entry that is unreadable or unlike an AlgorithmInfo is left out: nothing rests on it."""
     found: list[Algorithm] = []
     for item in [] if element is None else ber.entries(element.value):
-        if isinstance(item, bytes):
+        if item is None:
             break
         try:
             items = ber.elements(item.value)
@@ -89,18 +90,18 @@ def _algorithms(element: ber.Element | None) -> tuple[Algorithm, ...]:
     return tuple(found)
 
 
-def _oid(element: ber.Element | None) -> str | None:
+def _oid(element: Tlv | None) -> str | None:
     # A last byte with its high bit set would be an unfinished arc.
     if element is None or not 1 <= len(element.value) <= 32 or element.value[-1] & 0x80:
         return None
     return str(ObjectIdentifier(contents=element.value).dotted)
 
 
-def _last_update(element: ber.Element | None) -> datetime | None:
+def _last_update(element: Tlv | None) -> datetime | None:
     """[5]: the standard has the bare characters (85); real and observed cards also wrap them (A5 around 18)."""
     if element is None:
         return None
     if not element.constructed:
         return ber.time(element.value)
-    inner = next(ber.entries(element.value), b"")
-    return ber.time(inner.value if isinstance(inner, ber.Element) else element.value)
+    inner = next(ber.entries(element.value), None)
+    return ber.time(element.value if inner is None else inner.value)

@@ -3,7 +3,7 @@
 
 Each file is a list of DER values followed by padding. They are walked rather than bound to an ASN.1 schema: the cards write
 BIT STRINGs no schema accepts (`03 01 08`), and one bad entry must not hide its neighbours. A directory gives its good entries
-and, apart, the bytes it could not read; RecordError only when a file has content and none of it is readable.
+and counts the others; RecordError only when a file has content and none of it is readable.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from cpxd.record import ber
 from cpxd.record.ciainfo import Algorithm, CiaInfo, parse_ciainfo
 from cpxd.record.errors import RecordError
 from cpxd.record.files import Fcp, parse_fcp
+from cpxd.tlv import Tlv
 
 __all__ = [
     "Algorithm",
@@ -64,10 +65,10 @@ _PIN_FLAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Directory(Generic[T]):
-    """The entries of a directory file, in file order; `damaged` holds the bytes of those that could not be read."""
+    """The entries of a directory file, in file order, and how many could not be read (a truncated rest counts as one)."""
 
     entries: tuple[T, ...]
-    damaged: tuple[bytes, ...] = ()
+    damaged: int = 0
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.entries)
@@ -152,7 +153,7 @@ class _Common:
 def parse_odf(data: bytes) -> Directory[OdfEntry]:
     """EF.OD (5031): where the other directories are. Tags A0…A8, each around a path."""
 
-    def entry(element: ber.Element) -> OdfEntry:
+    def entry(element: Tlv) -> OdfEntry:
         if element.tag not in _ODF_KINDS:
             raise RecordError(f"no object class has the tag {element.tag:X}")
         return OdfEntry(_ODF_KINDS[element.tag], _location(ber.only(element.value, 0x30)).path)
@@ -163,7 +164,7 @@ def parse_odf(data: bytes) -> Directory[OdfEntry]:
 def parse_aodf(data: bytes) -> Directory[PinObject]:
     """AODF (7001): the codes. Entries that are no password objects (biometric, keys) count as damaged."""
 
-    def entry(element: ber.Element) -> PinObject:
+    def entry(element: Tlv) -> PinObject:
         common, own, attributes = _object(element)
         auth_id = ber.first(own, 0x04)
         if auth_id is None:
@@ -193,7 +194,7 @@ def parse_aodf(data: bytes) -> Directory[PinObject]:
 def parse_prkdf(data: bytes) -> Directory[PrivateKeyObject]:
     """PrKDF (7002): the private keys."""
 
-    def entry(element: ber.Element) -> PrivateKeyObject:
+    def entry(element: Tlv) -> PrivateKeyObject:
         common, own, attributes = _object(element)
         bit_strings = [item for item in own if item.tag == 0x03]
         own_attributes = ber.elements(ber.only(attributes.value, 0x30).value)
@@ -215,7 +216,7 @@ def parse_prkdf(data: bytes) -> Directory[PrivateKeyObject]:
 def parse_cdf(data: bytes) -> Directory[CertificateObject]:
     """CDF (7005): the certificates and where their bytes are."""
 
-    def entry(element: ber.Element) -> CertificateObject:
+    def entry(element: Tlv) -> CertificateObject:
         common, own, attributes = _object(element)
         where = _value_location(attributes)
         return CertificateObject(
@@ -228,7 +229,7 @@ def parse_cdf(data: bytes) -> Directory[CertificateObject]:
 def parse_dodf(data: bytes) -> Directory[DataObject]:
     """DODF (7006): the data objects, opaque for PKCS#15."""
 
-    def entry(element: ber.Element) -> DataObject:
+    def entry(element: Tlv) -> DataObject:
         common, own, attributes = _object(element)
         application = ber.first(own, 0x0C)
         where = _location(ber.only(attributes.value, 0x30))
@@ -246,23 +247,22 @@ def parse_dodf(data: bytes) -> Directory[DataObject]:
     return _directory(data, entry)
 
 
-def _directory(data: bytes, entry: Callable[[ber.Element], T]) -> Directory[T]:
+def _directory(data: bytes, entry: Callable[[Tlv], T]) -> Directory[T]:
     good: list[T] = []
-    damaged: list[bytes] = []
-    for item in ber.entries(data):
-        if isinstance(item, bytes):
-            damaged.append(item)
-            continue
+    damaged = 0
+    for element in ber.entries(data):
         try:
-            good.append(entry(item))
+            if element is None:
+                raise RecordError("malformed element")
+            good.append(entry(element))
         except RecordError:
-            damaged.append(item.raw)
+            damaged += 1
     if damaged and not good:
         raise RecordError("no readable entry")
-    return Directory(tuple(good), tuple(damaged))
+    return Directory(tuple(good), damaged)
 
 
-def _object(element: ber.Element) -> tuple[_Common, list[ber.Element], ber.Element]:
+def _object(element: Tlv) -> tuple[_Common, list[Tlv], Tlv]:
     """The three parts of every PKCS#15 object: common attributes, class attributes, [1] type attributes (6.1.1)."""
     if not element.constructed:
         raise RecordError("object is not constructed")
@@ -281,14 +281,14 @@ def _object(element: ber.Element) -> tuple[_Common, list[ber.Element], ber.Eleme
     return common, ber.elements(sequences[1].value), attributes
 
 
-def _identifier(items: list[ber.Element]) -> bytes:
+def _identifier(items: list[Tlv]) -> bytes:
     found = ber.first(items, 0x04)
     if found is None:
         raise RecordError("object without an identifier")
     return found.value
 
 
-def _location(sequence: ber.Element) -> Location:
+def _location(sequence: Tlv) -> Location:
     """Path ::= SEQUENCE { path OCTET STRING, index INTEGER OPTIONAL, length [0] INTEGER OPTIONAL } (6.1.5)."""
     items = ber.elements(sequence.value)
     path = ber.first(items, 0x04)
@@ -298,6 +298,6 @@ def _location(sequence: ber.Element) -> Location:
     return Location(identifiers, ber.optional_integer(ber.first(items, 0x02)), ber.optional_integer(ber.first(items, 0x80)))
 
 
-def _value_location(attributes: ber.Element) -> Location:
+def _value_location(attributes: Tlv) -> Location:
     """ObjectValue as a path, inside the type attributes: [1] SEQUENCE { value SEQUENCE {path…}, … }."""
     return _location(ber.only(ber.only(attributes.value, 0x30).value, 0x30))
