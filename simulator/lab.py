@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab: the stock pcscd with virtual readers and virtual cards in them, private to whoever opens it.
+
+    with Lab(["cps-medecin:cps3"]) as lab:
+        lab.run(["opensc-tool", "-l"], check=True)
+
+Nothing listens on the network; several labs live side by side; leaving the block leaves no process and no file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from simulator import faults, transport
+from simulator.pcscd import MAX_SLOTS, LabError, PrivatePcscd, Setup
+from simulator.pcscwire import Reader
+from simulator.timing import Delay, delay_model
+from simulator.tracefile import TraceWriter
+
+__all__ = ["CardHandle", "Lab", "LabError"]
+
+CardSpec = str | transport.Card
+_TAGS = Path(__file__).parent / "invented-tags.json"
+
+
+class CardHandle:
+    """A card in a slot: what it was asked, and what may go wrong with it."""
+
+    def __init__(self, card: transport.Card, session: transport.Session, trace: list[tuple[bytes, bytes]]) -> None:
+        self.card = card
+        self.trace = trace
+        self.session = session
+
+    @property
+    def apdu_count(self) -> int:
+        """Commands answered since the insertion, GET RESPONSE included."""
+        return len(self.trace)
+
+    def set_fault(self, spec: str | None) -> None:
+        """See `simulator.faults`; the next command is number 0. None or empty: no fault any more. Raises FaultError."""
+        self.session.set_faults(faults.parse(spec) if spec else ())
+
+    def pull(self) -> None:
+        """Out of the slot at once, pcscd not waited for."""
+        self.session.pull()
+
+
+class Lab:
+    """cards: one a slot, from slot 0: "PERSONA[:MODEL]", a card object, or None for an empty slot.
+    slots: 1 to 16. vpcd: through the distribution's vpcd, in its own network namespace, instead of the project's driver.
+    trace: one file for all cards. state_dir: what survives power-off is kept there, one file a card.
+    faults: SPEC by slot. pad_keys: what is typed on the PIN pad, entry by entry (see `type_keys`).
+    timeout_ms: how long the reader waits for a card. driver, pcscd_environment: for tests of the driver itself.
+    """
+
+    def __init__(
+        self,
+        cards: Sequence[CardSpec | None] = (),
+        *,
+        slots: int = 4,
+        pinpad: bool = False,
+        vpcd: bool = False,
+        trace: str | Path | None = None,
+        state_dir: str | Path | None = None,
+        timing: str = "none",
+        faults: Mapping[int, str] | None = None,
+        pad_keys: Sequence[str | bytes] = (),
+        timeout_ms: int = 10_000,
+        driver: Path | None = None,
+        pcscd_environment: Mapping[str, str] | None = None,
+    ) -> None:
+        if not 1 <= slots <= MAX_SLOTS or len(cards) > slots:
+            raise LabError(
+                f"{len(cards)} cartes pour {slots} fentes (1 à {MAX_SLOTS})",
+                f"{len(cards)} cards for {slots} slots (1 to {MAX_SLOTS})",
+            )
+        if vpcd and pinpad:
+            raise LabError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
+        self.slots, self.pinpad, self.vpcd, self.timing = slots, pinpad, vpcd, timing
+        self.pad = transport.Pad(pad_keys)
+        self.env: dict[str, str] = {}
+        self.readers: list[str] = []
+        self._specs = list(cards)
+        self._faults = dict(faults or {})
+        self._trace_path, self._state_dir = trace, Path(state_dir) if state_dir is not None else None
+        self._trace: TraceWriter | None = None
+        self._handles: dict[int, CardHandle] = {}
+        self._lock = threading.RLock()
+        self._more: dict[str, Any] = {"timeout_ms": timeout_ms, "environment": dict(pcscd_environment or {})}
+        if driver is not None:
+            self._more["driver"] = driver
+        self._pcscd: PrivatePcscd | None = None
+        self.folder: Path | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Lab:
+        try:
+            return self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _open(self) -> Lab:
+        cards = [self._card(spec) for spec in self._specs]  # first: a wrong name costs nothing
+        if self._trace_path is not None:
+            self._trace = TraceWriter(self._trace_path)
+        self.folder = Path(tempfile.mkdtemp(prefix="cpx-", dir=_short_folder()))
+        setup = Setup(self.folder, slots=self.slots, pinpad=self.pinpad, vpcd=self.vpcd, **self._more)
+        self._pcscd = PrivatePcscd(setup)
+        self.readers = self._pcscd.start()
+        self.env = self._environment(self.folder)
+        for slot, card in enumerate(cards):
+            if card is not None:
+                self._put(slot, card, self._faults.get(slot))
+        self._wait_for({slot: True for slot in self._handles})
+        return self
+
+    def close(self) -> None:
+        """Idempotent; `with` calls it."""
+        with self._lock:
+            for handle in self._handles.values():
+                handle.pull()
+            self._handles.clear()
+            if self._pcscd is not None:
+                self._pcscd.close()
+                self._pcscd = None
+            if self.folder is not None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            if self._trace is not None:
+                self._trace.close()
+                self._trace = None
+
+    # -- cards -------------------------------------------------------------------------------------------------
+
+    def insert(self, slot: int, card: CardSpec, fault: str | None = None) -> CardHandle:
+        """Returns once pcscd shows the card. A card already there is removed first."""
+        with self._lock:
+            if slot in self._handles:
+                self.remove(slot)
+            self._put(slot, self._card(card), fault)
+            self._wait_for({slot: True})
+            return self._handles[slot]
+
+    def remove(self, slot: int) -> None:
+        """Returns once pcscd shows the slot empty."""
+        with self._lock:
+            self.card(slot).pull()
+            del self._handles[slot]
+            self._wait_for({slot: False})
+
+    def card(self, slot: int) -> CardHandle:
+        """The card last inserted there, pulled by a fault or not. Raises LabError when there was none."""
+        with self._lock:
+            if slot not in self._handles:
+                raise LabError(f"pas de carte dans la fente {slot}", f"no card in slot {slot}")
+            return self._handles[slot]
+
+    def type_keys(self, *entries: str | bytes) -> None:
+        """What is typed on the PIN pad from now on, one item an entry: digits, `transport.CANCEL` or `transport.NOBODY`.
+        The last one is typed again and again."""
+        self.pad.type(*entries)
+
+    # -- pcscd -------------------------------------------------------------------------------------------------
+
+    def kill_pcscd(self) -> None:
+        """As if it had crashed. The cards lose their power and wait for `restart_pcscd`."""
+        with self._lock:
+            self._running().kill()
+
+    def restart_pcscd(self) -> None:
+        """A new pcscd on the same socket, with the cards that were in."""
+        with self._lock:
+            cards = {slot: handle.card for slot, handle in self._handles.items()}
+            for handle in self._handles.values():
+                handle.pull()
+            self.readers = self._running().restart()
+            for slot, card in cards.items():
+                self._put(slot, card, None)
+            self._wait_for({slot: True for slot in cards})
+
+    def run(self, command: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[Any]:
+        """`subprocess.run` with the lab's environment; `env` in the options is merged over it. Text unless told otherwise."""
+        environment = {**os.environ, **self.env, **(options.pop("env", None) or {})}
+        check = options.pop("check", False)
+        return subprocess.run(command, env=environment, check=check, **{"text": True, **options})
+
+    def shown(self) -> list[Reader]:
+        """What pcscd shows now, one record a slot."""
+        return self._running().wait(lambda found: True)[: self.slots]
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _running(self) -> PrivatePcscd:
+        if self._pcscd is None:
+            raise LabError("le lab est fermé", "the lab is closed")
+        return self._pcscd
+
+    def _card(self, spec: CardSpec | None) -> transport.Card | None:
+        if not isinstance(spec, str):
+            return spec
+        from simulator import source
+
+        return source.make(spec, self._state_dir)
+
+    def _put(self, slot: int, card: transport.Card | None, fault: str | None) -> None:
+        if card is None or not 0 <= slot < self.slots:
+            raise LabError(f"pas de fente {slot}", f"no slot {slot}")
+        trace: list[tuple[bytes, bytes]] = []
+        options = transport.Options(
+            trace=self._trace,
+            slot=slot if self.slots > 1 else None,
+            delay=self._delay(card),
+            faults=faults.parse(fault) if fault else (),
+            pad=self.pad if self.pinpad else None,
+            on_exchange=lambda command, answer: trace.append((command, answer)),
+        )
+        session = transport.Session(card, self._running().card_link(slot), options)
+        self._handles[slot] = CardHandle(card, session, trace)
+        session.start(f"card-{slot}")
+
+    def _delay(self, card: transport.Card) -> Delay | None:
+        return delay_model(self.timing, card.atr)
+
+    def _wait_for(self, wanted: Mapping[int, bool]) -> None:
+        if not wanted:
+            return
+
+        def ready(found: list[Reader]) -> bool:
+            return all(slot < len(found) and found[slot].present is there for slot, there in wanted.items())
+
+        self._running().wait(ready)
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        places = {
+            "XDG_RUNTIME_DIR": "run",
+            "XDG_CONFIG_HOME": "config",
+            "XDG_CACHE_HOME": "cache",
+            "XDG_DATA_HOME": "data",
+            "XDG_STATE_HOME": "state",
+        }
+        for name in places.values():
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+        environment = {"PCSCLITE_CSOCK_NAME": str(folder / "pcscd.comm")}
+        environment |= {variable: str(folder / name) for variable, name in places.items()}
+        if _TAGS.exists():
+            config = folder / "config" / "cpxd"
+            config.mkdir()
+            text = f"[record]\ndictionary = {json.dumps(str(_TAGS.resolve()), ensure_ascii=False)}\n"
+            (config / "config.toml").write_text(text, encoding="utf-8")
+        if any(isinstance(spec, str) for spec in self._specs):
+            from simulator import source
+
+            with contextlib.suppress(ImportError):
+                environment["CPX_SIM_PKI"] = str(source.export_pki(folder / "pki"))
+        return environment
+
+
+def _short_folder() -> str:
+    """Socket paths hold 107 bytes, and what lies under /run is hidden from the private pcscd."""
+    usual = os.path.realpath(tempfile.gettempdir())
+    unfit = len(usual) > 60 or usual == "/run" or usual.startswith("/run/") or any(c in usual for c in " \"'\\:#")
+    return "/tmp" if unfit else usual  # noqa: S108 - mkdtemp makes a private folder in it
