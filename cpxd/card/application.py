@@ -79,6 +79,7 @@ class Application(ABC):
         self._link = link
         self._epoch = link.epoch
         self._current: Path | None = None  # the DF that is selected, when we know
+        self._environment: Command | None = None  # the MSE SET that is in force, when we know
         self.verified = False
         self.pins: dict[Code, PinObject] = {}  # from the AODF, once it was read
 
@@ -86,12 +87,16 @@ class Application(ABC):
         """Forget what a reset has made untrue."""
         if self._link.epoch != self._epoch:
             self._epoch = self._link.epoch
-            self._current = None
             self.verified = False
+            self.forget_selection()
 
     def forget_selection(self) -> None:
-        """Believe nothing of the selected file: another program may have moved it."""
-        self._current = None
+        """Believe nothing of the selected file and the environment: another program may have moved them."""
+        self._moved(None)
+
+    def _moved(self, path: Path | None) -> None:
+        self._current = path
+        self._environment = None
 
     def send(self, command: Command) -> Response:
         return self._link.transport.transmit(command)
@@ -117,10 +122,10 @@ class Application(ABC):
         """
         answer = self._select(path)
         name = "".join(f"{fid:04X}" for fid in path)
-        if answer.sw in (SW.FILE_NOT_FOUND, SW.REFERENCE_NOT_FOUND):
+        if answer.sw in (SW.FILE_NOT_FOUND, SW.DATA_NOT_FOUND):
             raise FileMissing(name)
         self._expect(answer, f"SELECT {name}")
-        self._current = path[:-1]
+        self._moved(path[:-1])
         try:
             size = parse_fcp(answer.data).size
         except RecordError as error:
@@ -133,7 +138,7 @@ class Application(ABC):
         content = b""
         while len(content) < size:
             answer = self.send(self._read_command(len(content), min(self.block, size - len(content))))
-            if answer.sw == SW.SECURITY_STATUS:
+            if answer.sw == SW.SECURITY_STATUS_NOT_SATISFIED:
                 raise NotAllowed(name)
             if answer.sw not in (SW.OK, SW.END_OF_FILE):
                 raise errors.CardRefused(operation=f"READ BINARY {name}", sw=answer.sw)
@@ -189,6 +194,20 @@ class Application(ABC):
     def sign(self, key_reference: int, usage: Usage, mechanism: Mechanism, digest: bytes, modulus_bytes: int) -> Response:
         """One signature over a finished hash: selection and environment as needed, then the operation."""
 
+    @abstractmethod
+    def sign_content(self, key_reference: int, content: bytes, modulus_bytes: int) -> Response:
+        """PKCS#1 v1.5 type 1 signature of `content` as it stands (a DigestInfo, as a rule), authentication key only."""
+
+    @abstractmethod
+    def content_limit(self, modulus_bytes: int) -> int:
+        """The most bytes `sign_content` takes."""
+
+    @abstractmethod
+    def decrypt(self, key_reference: int, cryptogram: bytes) -> Response:
+        """RSA PKCS#1 v1.5 decryption with the authentication key; the data as the card gives it (see `unpadded`)."""
+
+    unpadded: ClassVar[bool]  # whether the card itself removes the type 2 padding
+
     def random(self, count: int) -> bytes:
         """GET CHALLENGE (ISO 7816-4 §11.5.3), 8 bytes a command."""
         content = b""
@@ -199,6 +218,18 @@ class Application(ABC):
                 raise errors.CardRefused(operation="GET CHALLENGE", sw=answer.sw)
             content += answer.data
         return content[:count]
+
+    def _with_key(self, environment: Command, operation: Command, *, keep: bool) -> Response:
+        """Security environment, then the operation. With `keep`, an environment known to be in force is not sent again."""
+        self._select_df()
+        if not keep or self._environment != environment:
+            self._environment = None
+            answer = self.send(environment)
+            if answer.sw != SW.OK:
+                return answer
+        answer = self.send(operation)
+        self._environment = environment if keep and answer.sw == SW.OK else None
+        return answer
 
     def _expect(self, answer: Response, operation: str) -> None:
         if answer.sw != SW.OK:

@@ -12,13 +12,15 @@ from cpxd.record.sdo import PinState, parse_pin_state
 
 _HASH_OFF_CARD = {"sha1": 0x12, "sha256": 0x42}  # algorithm references of PSO CDS, PKCS#1 v1.5
 _INTERNAL_AUTHENTICATE = 0x02
-_NOT_HERE = (SW.REFERENCE_NOT_FOUND, SW.WRONG_P1P2, SW.FILE_NOT_FOUND)
+_DECIPHER = 0x1A
+_NOT_HERE = (SW.DATA_NOT_FOUND, SW.WRONG_P1P2, SW.FILE_NOT_FOUND)
 
 
 class Cps3(Application):
     generation = "CPS3"
     block = 0xE7  # 231: what the official middleware asks; larger reads were never seen on a real card
     _cla = 0x00
+    unpadded = True
 
     _codes_at_mf = False  # learnt: this card answers GET DATA on the codes only from the MF
 
@@ -29,11 +31,11 @@ class Cps3(Application):
     def _select_df(self) -> None:
         if self._current != APPLICATION_DF:
             self._expect(self.send(Command(0x00, 0xA4, 0x09, 0x0C, bytes.fromhex("3F000001"))), "SELECT 0001")
-            self._current = APPLICATION_DF
+            self._moved(APPLICATION_DF)
 
     def _select_mf(self) -> None:
         self._expect(self.send(Command(0x00, 0xA4, 0x00, 0x0C, b"\x3f\x00")), "SELECT 3F00")
-        self._current = ()
+        self._moved(())
 
     def _read_command(self, offset: int, count: int) -> Command:
         return Command(0x00, 0xB0, offset >> 8, offset & 0xFF, le=count)
@@ -41,7 +43,7 @@ class Cps3(Application):
     def update(self, path: Path, content: bytes) -> None:
         answer = self._select(path)
         self._expect(answer, "SELECT")
-        self._current = path[:-1]
+        self._moved(path[:-1])
         for offset in range(0, len(content), self.block):
             part = content[offset : offset + self.block]
             self._expect(self.send(Command(0x00, 0xD6, offset >> 8, offset & 0xFF, part)), "UPDATE BINARY")
@@ -86,14 +88,24 @@ class Cps3(Application):
         return frozenset(Mechanism("pkcs1", name) for name in hashes)
 
     def sign(self, key_reference: int, usage: Usage, mechanism: Mechanism, digest: bytes, modulus_bytes: int) -> Response:
-        self._select_df()
-        if usage == "signature":
-            template = bytes((0x80, 1, _HASH_OFF_CARD[mechanism.hash], 0x84, 1, key_reference))
-            environment = Command(0x00, 0x22, 0x41, 0xB6, template)
-            operation = Command(0x00, 0x2A, 0x9E, 0x9A, digest, le=256)
-        else:
-            template = bytes((0x80, 1, _INTERNAL_AUTHENTICATE, 0x84, 1, key_reference))
-            environment = Command(0x00, 0x22, 0x41, 0xA4, template)
-            operation = Command(0x00, 0x88, 0x00, 0x00, digest_info(mechanism.hash, digest), le=256)
-        answer = self.send(environment)
-        return answer if answer.sw != SW.OK else self.send(operation)
+        if usage == "authentication":
+            return self.sign_content(key_reference, digest_info(mechanism.hash, digest), modulus_bytes)
+        environment = _environment(0xB6, _HASH_OFF_CARD[mechanism.hash], key_reference)
+        return self._with_key(environment, Command(0x00, 0x2A, 0x9E, 0x9A, digest, le=256), keep=False)
+
+    def sign_content(self, key_reference: int, content: bytes, modulus_bytes: int) -> Response:
+        environment = _environment(0xA4, _INTERNAL_AUTHENTICATE, key_reference)
+        return self._with_key(environment, Command(0x00, 0x88, 0x00, 0x00, content, le=256), keep=True)
+
+    def content_limit(self, modulus_bytes: int) -> int:
+        return modulus_bytes * 2 // 5  # INTERNAL AUTHENTICATE takes at most 40 % of the modulus
+
+    def decrypt(self, key_reference: int, cryptogram: bytes) -> Response:
+        # 81: padding indicator of IAS-ECC, "RSA"
+        operation = Command(0x00, 0x2A, 0x80, 0x86, b"\x81" + cryptogram, le=256)
+        return self._with_key(_environment(0xB8, _DECIPHER, key_reference), operation, keep=False)
+
+
+def _environment(template: int, algorithm: int, key_reference: int) -> Command:
+    """MSE SET (ISO 7816-4 §11.5.11) of one template: algorithm (80) and private key (84)."""
+    return Command(0x00, 0x22, 0x41, template, bytes((0x80, 1, algorithm, 0x84, 1, key_reference)))

@@ -19,6 +19,7 @@ class Cps4(Application):
     generation = "CPS4"
     block = 256
     _cla: ClassVar[int] = 0x01
+    unpadded = False
     _applet_epoch = -1
 
     def _select_applet(self) -> None:
@@ -26,7 +27,7 @@ class Cps4(Application):
         if self._applet_epoch != self._epoch:
             self._expect(self.send(Command(0x01, 0xA4, 0x04, 0x0C, APPLET)), "SELECT 8025000001FF0100")
             self._applet_epoch = self._epoch
-            self._current = ()
+            self._moved(())
 
     def forget_selection(self) -> None:
         super().forget_selection()
@@ -41,14 +42,14 @@ class Cps4(Application):
         self._select_applet()
         if self._current != APPLICATION_DF:
             self._expect(self.send(Command(0x01, 0xA4, 0x08, 0x00, bytes.fromhex("0001"))), "SELECT 0001")
-            self._current = APPLICATION_DF
+            self._moved(APPLICATION_DF)
 
     def _read_command(self, offset: int, count: int) -> Command:
         return Command(0x01, 0xB0, offset >> 8, offset & 0xFF, le=count)
 
     def update(self, path: Path, content: bytes) -> None:
         self._expect(self._select(path), "SELECT")
-        self._current = path[:-1]
+        self._moved(path[:-1])
         for offset in range(0, len(content), 255):
             part = content[offset : offset + 255]
             self._expect(self.send(Command(0x01, 0xD6, offset >> 8, offset & 0xFF, part)), "UPDATE BINARY")
@@ -58,7 +59,7 @@ class Cps4(Application):
         self._select_applet()
         answer = self.send(Command(0x01, 0x20, 0x00, self._reference(code)))
         tries = tries_from_sw(answer.sw)
-        if answer.sw in (SW.BLOCKED, SW.REFERENCE_NOT_USABLE):
+        if answer.sw in (SW.AUTHENTICATION_BLOCKED, SW.REFERENCE_DATA_UNUSABLE):
             tries = 0
         if tries is None:
             raise errors.CardRefused(operation="VERIFY", sw=answer.sw)
@@ -99,14 +100,22 @@ class Cps4(Application):
         return frozenset(found)
 
     def sign(self, key_reference: int, usage: Usage, mechanism: Mechanism, digest: bytes, modulus_bytes: int) -> Response:
-        self._select_df()
         if usage == "authentication" and mechanism.padding == "pkcs1":
-            environment = Command(0x01, 0x22, 0x41, 0xB8, bytes((0x83, 1, key_reference)))
-            block = pkcs1_type_1(digest_info(mechanism.hash, digest), modulus_bytes)
-            operation = Command(0x01, 0x2A, 0x80, 0x86, block, le=256)
-        else:
-            algorithm = _CDS_ALGORITHM[mechanism.padding, mechanism.hash]
-            environment = Command(0x01, 0x22, 0x81, 0xB6, bytes((0x91, 2, algorithm, 0x80 | key_reference)))
-            operation = Command(0x01, 0x2A, 0x9E, 0x9A, digest, le=256)
-        answer = self.send(environment)
-        return answer if answer.sw != SW.OK else self.send(operation)
+            return self.sign_content(key_reference, digest_info(mechanism.hash, digest), modulus_bytes)
+        algorithm = _CDS_ALGORITHM[mechanism.padding, mechanism.hash]
+        environment = Command(0x01, 0x22, 0x81, 0xB6, bytes((0x91, 2, algorithm, 0x80 | key_reference)))
+        return self._with_key(environment, Command(0x01, 0x2A, 0x9E, 0x9A, digest, le=256), keep=False)
+
+    def sign_content(self, key_reference: int, content: bytes, modulus_bytes: int) -> Response:
+        return self._raw(key_reference, pkcs1_type_1(content, modulus_bytes))
+
+    def content_limit(self, modulus_bytes: int) -> int:
+        return modulus_bytes - 11  # RFC 8017 §9.2
+
+    def decrypt(self, key_reference: int, cryptogram: bytes) -> Response:
+        return self._raw(key_reference, cryptogram)
+
+    def _raw(self, key_reference: int, block: bytes) -> Response:
+        # RSA with the private key on a whole block: signature of what the host padded, or decryption
+        environment = Command(0x01, 0x22, 0x41, 0xB8, bytes((0x83, 1, key_reference)))
+        return self._with_key(environment, Command(0x01, 0x2A, 0x80, 0x86, block, le=256), keep=True)

@@ -26,3 +26,11 @@ def pkcs1_type_1(content: bytes, size: int) -> bytes:
     if len(content) > size - 11:
         raise ValueError("content too long for the modulus")
     return b"\x00\x01" + b"\xff" * (size - 3 - len(content)) + b"\x00" + content
+
+
+def remove_pkcs1_type_2(block: bytes) -> bytes:
+    """The message in an EME-PKCS1-v1_5 block (§7.2.2). ValueError when it is none."""
+    end = block.find(b"\x00", 2)
+    if block[:2] != b"\x00\x02" or end < 10:
+        raise ValueError("decryption error")
+    return block[end + 1 :]

@@ -60,7 +60,7 @@ def refused(code: Code, sw: int) -> errors.CpxError:
         if tries == 0:
             return blocked
         return errors.WrongPin(tries_left=tries) if code is Code.PIN else errors.WrongUnblockCode(tries_left=tries)
-    if sw in (SW.BLOCKED, SW.REFERENCE_NOT_USABLE, SW.CONDITIONS_NOT_SATISFIED):
+    if sw in (SW.AUTHENTICATION_BLOCKED, SW.REFERENCE_DATA_UNUSABLE, SW.CONDITIONS_NOT_SATISFIED):
         return blocked
     return errors.CardRefused(operation="VERIFY", sw=sw)
 

@@ -11,22 +11,24 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA1, SHA224, SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from cpxd import errors
-from cpxd.apdu import SW, Command, Secret
+from cpxd.apdu import SW, Command, Response, Secret
 from cpxd.card import pin, registry
 from cpxd.card.application import Application, Code, FileMissing, Mechanism, NotAllowed, Usage
 from cpxd.card.cps3 import Cps3
 from cpxd.card.cps4 import Cps4
+from cpxd.card.padding import pkcs1_type_1, remove_pkcs1_type_2
 from cpxd.card.tree import Root, Tree, absolute, read_data_directory, read_root, read_serial, read_tree
 from cpxd.reader.pcsc import Link
-from cpxd.record.certificate import repair_certificate
+from cpxd.record.certificate import CardCertificate, parse_certificate
+from cpxd.record.errors import RecordError
 from cpxd.record.pkcs15 import DataObject, PrivateKeyObject
 from cpxd.record.sdo import PinState
 
@@ -38,7 +40,7 @@ _HASHES: dict[str, HashAlgorithm] = {
     "sha384": SHA384(),
     "sha512": SHA512(),
 }
-_MOVED = (SW.REFERENCE_NOT_FOUND, SW.CONDITIONS_NOT_SATISFIED, SW.WRONG_CLA, SW.CHANNEL_NOT_SUPPORTED, SW.WRONG_P1P2)
+_MOVED = (SW.DATA_NOT_FOUND, SW.CONDITIONS_NOT_SATISFIED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.WRONG_P1P2)
 
 
 @dataclass(frozen=True)
@@ -135,15 +137,10 @@ class CardSession:
 
     # --- signature
 
-    def certificate(self, begin: Begin, usage: Usage) -> bytes:
-        """DER of the certificate of a key, repaired where real cards have it wrong. Raises KeyUnavailable."""
+    def certificate(self, begin: Begin, usage: Usage) -> CardCertificate:
+        """The certificate of a key. Raises KeyUnavailable, DamagedCard."""
         with self._request(begin) as card:
-            tree = self._read(card)
-            key = tree.key(usage)
-            der = tree.certificate(key) if key else None
-            if der is None:
-                raise errors.KeyUnavailable(usage=usage)
-            return repair_certificate(der)
+            return _certificate(self._read(card), usage)[1]
 
     def sign(self, begin: Begin, usage: Usage, mechanism: Mechanism, digest: bytes) -> bytes:
         """RSA signature of a finished hash, verified with the key of the card's certificate before it is returned.
@@ -151,37 +148,108 @@ class CardSession:
         Raises KeyUnavailable, MechanismUnavailable, WrongSignature; NotAllowed when the PIN was not verified.
         """
         with self._request(begin) as card:
-            key, public_key = self._key(self._read(card), usage)
+            reference, public_key = self._key(card, usage)
             if mechanism not in card.mechanisms(usage):
                 raise errors.MechanismUnavailable(mechanism=mechanism)
-            reference = key.key_reference or 0
-            for attempt in (1, 2):
-                answer = card.sign(reference, usage, mechanism, digest, public_key.key_size // 8)
-                if answer.sw == SW.SECURITY_STATUS:
-                    card.verified = False
-                    raise NotAllowed(usage)
-                if answer.sw == SW.OK and _right(public_key, mechanism, digest, answer.data):
-                    return answer.data
-                if attempt == 1 and (answer.sw == SW.OK or answer.sw in _MOVED):
-                    card.forget_selection()
-                    continue
-                break
-            if answer.sw == SW.OK:
-                raise errors.WrongSignature()
-            raise errors.CardRefused(operation="SIGN", sw=answer.sw)
+            return _with_key(
+                card,
+                lambda: card.sign(reference, usage, mechanism, digest, public_key.key_size // 8),
+                lambda signature: _right(public_key, mechanism, digest, signature),
+            )
 
-    def _key(self, tree: Tree, usage: Usage) -> tuple[PrivateKeyObject, RSAPublicKey]:
-        key = tree.key(usage)
-        der = tree.certificate(key) if key else None
-        if key is None or der is None:
-            raise errors.KeyUnavailable(usage=usage)
-        try:
-            public_key = load_der_x509_certificate(repair_certificate(der)).public_key()
-        except ValueError:
-            raise errors.DamagedCard(part=f"certificate {usage}") from None
-        if not isinstance(public_key, RSAPublicKey):
-            raise errors.KeyUnavailable(usage=usage)
-        return key, public_key
+    def sign_content(self, begin: Begin, content: bytes) -> bytes:
+        """PKCS#1 v1.5 signature of `content` as it stands, with the authentication key (CKM_RSA_PKCS); verified.
+
+        Raises as `sign`; MechanismUnavailable when the content is longer than the card takes.
+        """
+        with self._request(begin) as card:
+            reference, public_key = self._key(card, "authentication")
+            size = public_key.key_size // 8
+            if len(content) > card.content_limit(size):
+                raise errors.MechanismUnavailable(mechanism=f"RSA PKCS#1 ({len(content)} octets)")
+            block = pkcs1_type_1(content, size)
+            return _with_key(
+                card,
+                lambda: card.sign_content(reference, content, size),
+                lambda signature: _public_operation(public_key, signature) == block,
+            )
+
+    def decrypt(self, begin: Begin, cryptogram: bytes) -> bytes:
+        """RSA PKCS#1 v1.5 decryption with the authentication key. Raises as `sign`; ValueError on a wrong cryptogram."""
+        with self._request(begin) as card:
+            reference, public_key = self._key(card, "authentication")
+            if len(cryptogram) != public_key.key_size // 8:
+                raise ValueError("wrong length")
+            plain = _with_key(card, lambda: card.decrypt(reference, cryptogram), lambda _: True)
+            return plain if card.unpadded else remove_pkcs1_type_2(plain)
+
+    def random(self, begin: Begin, count: int) -> bytes:
+        """Random bytes of the card."""
+        with self._request(begin) as card:
+            self._known(card)
+            return card.random(count)
+
+    def write(self, begin: Begin, label: str, content: bytes) -> None:
+        """Replace the content of a data object that the card lets be written (CPS_DATA); the rest of the file becomes 00.
+
+        Raises KeyError for an unknown object, ValueError when `content` is longer than the file.
+        """
+        with self._request(begin) as card:
+            path = absolute(self._listed(card)[label].path)
+            size = len(card.read(path, padding=True))
+            if len(content) > size:
+                raise ValueError(f"{label} holds {size} bytes")
+            card.update(path, content.ljust(size, b"\x00"))
+
+    def _key(self, card: Application, usage: Usage) -> tuple[int, RSAPublicKey]:
+        key, certificate = _certificate(self._read(card), usage)
+        return key.key_reference or 0, _public_key(certificate, usage)
+
+
+def _with_key(card: Application, operation: Callable[[], Response], right: Callable[[bytes], bool]) -> bytes:
+    """Run a private-key operation and check what it gives.
+
+    Another program's handle can have moved the current DF and the environment without our knowing: on a wrong result, or a
+    status word that says so, both are sent once more.
+    """
+    answer = operation()
+    if (answer.sw == SW.OK and not right(answer.data)) or answer.sw in _MOVED:
+        card.forget_selection()
+        answer = operation()
+    if answer.sw == SW.SECURITY_STATUS_NOT_SATISFIED:
+        card.verified = False
+        raise NotAllowed
+    if answer.sw != SW.OK:
+        raise errors.CardRefused(operation="RSA", sw=answer.sw)
+    if not right(answer.data):
+        raise errors.WrongSignature()
+    return answer.data
+
+
+def _public_operation(key: RSAPublicKey, signature: bytes) -> bytes:
+    numbers, size = key.public_numbers(), key.key_size // 8
+    return pow(int.from_bytes(signature, "big"), numbers.e, numbers.n).to_bytes(size, "big")
+
+
+def _certificate(tree: Tree, usage: Usage) -> tuple[PrivateKeyObject, CardCertificate]:
+    key = tree.key(usage)
+    der = tree.certificate(key) if key else None
+    if key is None or der is None:
+        raise errors.KeyUnavailable(usage=usage)
+    try:
+        return key, parse_certificate(der)
+    except RecordError as error:
+        raise errors.DamagedCard(part=f"certificat {usage}: {error}") from None
+
+
+def _public_key(certificate: CardCertificate, usage: Usage) -> RSAPublicKey:
+    try:
+        key = load_der_public_key(certificate.spki)
+    except (ValueError, UnsupportedAlgorithm):
+        raise errors.DamagedCard(part=f"certificat {usage}") from None
+    if not isinstance(key, RSAPublicKey):
+        raise errors.KeyUnavailable(usage=usage)
+    return key
 
 
 def _right(key: RSAPublicKey, mechanism: Mechanism, digest: bytes, signature: bytes) -> bool:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cpxd card`: whose card it is; with the PIN, where the holder practises."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
+from cpxd.errors import Exit
+from cpxd.text import tr
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    text = tr("lire l'identité, la validité et, avec le code, les situations", "read identity, validity and, with the PIN, the situations")
+    parser = commands.add_parser("card", parents=[common], help=text, description=text)
+    parser.add_argument(
+        "--pin",
+        action="store_true",
+        help=tr("demander le code porteur au terminal", "ask for the PIN at the terminal"),
+    )
+    add_reader(parser)
+    add_json(parser)
+    add_codes(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from cpxd.cli import card_text
+    from cpxd.service import codes, identity
+
+    with_pin = options.pin or options.pin_fd is not None
+    with open_card(options) as card:
+        if with_pin:
+            codes.verify(card, consent(options))
+        found = identity.read(card, private=with_pin)
+    if options.json:
+        show_json(identity.as_json(found))
+    else:
+        print("\n".join(card_text.lines(found)))
+    return Exit.DONE
