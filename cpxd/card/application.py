@@ -181,8 +181,11 @@ class Application(ABC):
         """Replace the PIN by proving the old one; the status word of the step that failed, or 9000."""
 
     @abstractmethod
-    def reset_pin(self, code: Secret, new: Secret) -> tuple[int, bool]:
-        """Unblock: the status word, and whether the unblock code itself was accepted before the failure."""
+    def renew_pin(self, new: Secret) -> int:
+        """Give the PIN its tries back under a new value, the unblock code being verified; the status word.
+
+        Raises UnblockInterrupted or CodeUncertain when the card is lost meanwhile.
+        """
 
     # --- keys
 

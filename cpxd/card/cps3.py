@@ -73,14 +73,11 @@ class Cps3(Application):
         with if_cut(errors.CodeUncertain()):
             return self._link.transport.pin(0x00, 0x24, 0x00, self._reference(Code.PIN), blocks).sw
 
-    def reset_pin(self, code: Secret, new: Secret) -> tuple[int, bool]:
-        """VERIFY of the unblock code, then RESET RETRY COUNTER with the new PIN alone (P1 = 02)."""
-        status = self.verify(Code.UNBLOCK, code)
-        if status != SW.OK:
-            return status, False
+    def renew_pin(self, new: Secret) -> int:
+        """RESET RETRY COUNTER with the new PIN alone (P1 = 02)."""
         block = self._pin_block(Code.PIN, new)
         with if_cut(errors.CodeUncertain()):
-            return self._link.transport.pin(0x00, 0x2C, 0x02, self._reference(Code.PIN), [block]).sw, True
+            return self._link.transport.pin(0x00, 0x2C, 0x02, self._reference(Code.PIN), [block]).sw
 
     def mechanisms(self, usage: Usage) -> frozenset[Mechanism]:
         # the signature key pads a hash it knows the name of; the authentication key pads any DigestInfo

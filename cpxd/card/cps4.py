@@ -77,16 +77,14 @@ class Cps4(Application):
         with if_cut(errors.CodeUncertain()):
             return self._set_pin(new)
 
-    def reset_pin(self, code: Secret, new: Secret) -> tuple[int, bool]:
-        """VERIFY of the unblock code, RESET RETRY COUNTER (the old PIN gets its tries back), then the new PIN."""
-        status = self.verify(Code.UNBLOCK, code)
-        if status != SW.OK:
-            return status, False
+    def renew_pin(self, new: Secret) -> int:
+        """RESET RETRY COUNTER (the old PIN gets its tries back), then the new PIN."""
+        self._select_applet()
         answer = self.send(Command(0x01, 0x2C, 0x03, 0x80 | self._reference(Code.PIN)))
         if answer.sw != SW.OK:
-            return answer.sw, True
+            return answer.sw
         with if_cut(errors.UnblockInterrupted()):
-            return self._set_pin(new), True
+            return self._set_pin(new)
 
     def _set_pin(self, new: Secret) -> int:
         block = self._pin_block(Code.PIN, new)

@@ -7,7 +7,7 @@ import secrets
 
 from cpxd import errors
 from cpxd.apdu import SW, Secret, tries_from_sw
-from cpxd.card.application import Application, Code
+from cpxd.card.application import Application, Code, NotAllowed
 from cpxd.record.sdo import PinState
 from cpxd.text import tr
 
@@ -83,17 +83,24 @@ def change(card: Application, serial: str, old: Secret, new: Secret, *, last_try
 
 
 def unblock(card: Application, serial: str, unblock_code: Secret, new: Secret, *, last_try: bool) -> PinState:
-    """Give the PIN its tries back under a new value; the state of the PIN, read afterwards as proof.
+    """Prove the unblock code, then set a new PIN; its state, read afterwards as proof.
 
     Raises UnblockInterrupted or CodeUncertain when the card is lost once the unblock code was accepted.
     """
-    check_format(Code.UNBLOCK, unblock_code)
     check_format(Code.PIN, new)
-    _prepare(card, serial, Code.UNBLOCK, unblock_code, last_try=last_try)
-    sw, accepted = card.reset_pin(unblock_code, new)
-    if accepted and sw != SW.OK:
+    verify(card, serial, Code.UNBLOCK, unblock_code, last_try=last_try)
+    return renew(card, serial, new)
+
+
+def renew(card: Application, serial: str, new: Secret) -> PinState:
+    """Set a new PIN, the unblock code being verified; its state, read afterwards as proof."""
+    check_format(Code.PIN, new)
+    sw = card.renew_pin(new)
+    if sw == SW.SECURITY_STATUS_NOT_SATISFIED:
+        raise NotAllowed
+    if sw != SW.OK:
         raise errors.CardRefused(operation="RESET RETRY COUNTER", sw=sw)
-    _judge(serial, Code.UNBLOCK, unblock_code, sw)
+    REFUSED.forget(serial)
     return card.pin_state(Code.PIN)
 
 

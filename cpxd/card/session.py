@@ -132,6 +132,16 @@ class CardSession:
         with self._request(begin) as card:
             return pin.unblock(card, self._serial(card), code, new, last_try=last_try)
 
+    def verify_unblock_code(self, begin: Begin, code: Secret, *, last_try: bool = False) -> None:
+        """Prove the unblock code alone (CKU_SO). Raises WrongUnblockCode, UnblockCodeBlocked, LastTry."""
+        with self._request(begin) as card:
+            pin.verify(card, self._serial(card), Code.UNBLOCK, code, last_try=last_try)
+
+    def renew_pin(self, begin: Begin, new: Secret) -> PinState:
+        """Set a new PIN after `verify_unblock_code`. NotAllowed when the card does not know of it any more."""
+        with self._request(begin) as card:
+            return pin.renew(card, self._serial(card), new)
+
     def _serial(self, card: Application) -> str:
         return self._known(card).serial.pan
 

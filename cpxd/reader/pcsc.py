@@ -160,7 +160,7 @@ def _reader_state(name: str, state: int, atr: bytes) -> ReaderState:
 
 
 def _known_state(state: ReaderState) -> int:
-    return (state.events << 16) | (scard.SCARD_STATE_PRESENT if state.present else scard.SCARD_STATE_EMPTY)
+    return (state.events << 16) | int(scard.SCARD_STATE_PRESENT if state.present else scard.SCARD_STATE_EMPTY)
 
 
 class Link:
