@@ -27,6 +27,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from simulator.errors import UsageError
+
 _FORM = re.compile(r"([a-z-]+)@(\*|\d{1,6}(?:-\d{0,6})?)(?:=([0-9A-Za-z]+))?")
 _MAX_DELAY_MS = 600_000
 _MAX_ANSWER = 65535
@@ -34,12 +36,8 @@ _MAX_ANSWER = 65535
 Value = int | bytes | None
 
 
-class FaultError(ValueError):
-    """A SPEC that is not understood; `french` and `english` say which part."""
-
-    def __init__(self, french: str, english: str) -> None:
-        super().__init__(english)
-        self.french, self.english = french, english
+class FaultError(UsageError):
+    """A SPEC that is not understood."""
 
 
 @dataclass(frozen=True)

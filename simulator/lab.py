@@ -9,7 +9,6 @@ Nothing listens on the network; several labs live side by side; leaving the bloc
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -22,7 +21,8 @@ from types import TracebackType
 from typing import Any
 
 from simulator import faults, transport
-from simulator.pcscd import MAX_SLOTS, LabError, PrivatePcscd, Setup
+from simulator.errors import LabError
+from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup
 from simulator.pcscwire import Reader
 from simulator.timing import Delay, delay_model
 from simulator.tracefile import TraceWriter
@@ -45,6 +45,11 @@ class CardHandle:
     def apdu_count(self) -> int:
         """Commands answered since the insertion, GET RESPONSE included."""
         return len(self.trace)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the card other than its removal: its state could not be saved, a fault of the simulator."""
+        return self.session.error
 
     def set_fault(self, spec: str | None) -> None:
         """See `simulator.faults`; the next command is number 0. None or empty: no fault any more. Raises FaultError."""
@@ -174,6 +179,15 @@ class Lab:
         The last one is typed again and again."""
         self.pad.type(*entries)
 
+    def errors(self) -> list[BaseException]:
+        """Of the cards in the lab; see `CardHandle.error`."""
+        with self._lock:
+            return [handle.error for handle in self._handles.values() if handle.error is not None]
+
+    def slot_path(self, slot: int) -> Path:
+        """The driver's socket of a slot, for a card that comes from elsewhere (`cpx-sim run --slot`)."""
+        return self._running().slot_path(slot)
+
     # -- pcscd -------------------------------------------------------------------------------------------------
 
     def kill_pcscd(self) -> None:
@@ -261,11 +275,12 @@ class Lab:
             config.mkdir()
             text = f"[record]\ndictionary = {json.dumps(str(_TAGS.resolve()), ensure_ascii=False)}\n"
             (config / "config.toml").write_text(text, encoding="utf-8")
+        if not self.vpcd:
+            environment["CPX_SIM_SLOT"] = str(folder / "slot")
         if any(isinstance(spec, str) for spec in self._specs):
             from simulator import source
 
-            with contextlib.suppress(ImportError):
-                environment["CPX_SIM_PKI"] = str(source.export_pki(folder / "pki"))
+            environment["CPX_SIM_PKI"] = str(source.export_pki(folder / "pki"))
         return environment
 
 

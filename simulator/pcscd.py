@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from simulator import pcscwire
+from simulator.errors import LabError
 
 DRIVER = Path(__file__).parent / "driver" / "libifdcpxsim.so"
 _KEEPER = Path(__file__).parent / "namespace.py"
@@ -31,14 +32,6 @@ _START_SECONDS = 15.0
 _VPCD = "serial/libifdvpcd.so"
 _VPCD_PORT, _VPCD_SLOTS = 35963, 2
 MAX_SLOTS = 16
-
-
-class LabError(Exception):
-    """The lab cannot be built, or does not do what it was asked; `french` and `english` are one line each."""
-
-    def __init__(self, french: str, english: str) -> None:
-        super().__init__(english)
-        self.french, self.english = french, english
 
 
 @dataclass(frozen=True)

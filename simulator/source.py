@@ -10,33 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from simulator.errors import InputError, UsageError
 from simulator.image import Model
 from simulator.transport import Card
 
 MODELS: tuple[str, ...] = get_args(Model)
 
 
-class SourceError(Exception):
-    """No such card; `french` and `english` are one line each."""
-
-    def __init__(self, french: str, english: str) -> None:
-        super().__init__(english)
-        self.french, self.english = french, english
-
-
 def split(spec: str) -> tuple[str, Model]:
-    """ "PERSONA" or "PERSONA:MODEL" (default cps3). Raises SourceError for a model that does not exist."""
+    """ "PERSONA" or "PERSONA:MODEL" (default cps3). Raises UsageError for a model that does not exist."""
     persona, colon, model = spec.rpartition(":")
     if not colon:
         persona, model = spec, "cps3"
     if model not in MODELS:
         known = ", ".join(MODELS)
-        raise SourceError(f"modèle inconnu : {model} (connus : {known})", f"unknown model: {model} (known: {known})")
+        raise UsageError(f"modèle inconnu : {model} (connus : {known})", f"unknown model: {model} (known: {known})")
     return persona, cast(Model, model)
 
 
 def make(spec: str, state_dir: Path | None = None, state_file: Path | None = None) -> Card:
-    """Raises SourceError: unknown persona or model, state file that is damaged or of another card, keys that cannot be kept."""
+    """Raises InputError: unknown persona, state file that is damaged or of another card, keys that cannot be kept."""
     from simulator import personalise, personas
     from simulator.cardos import StateError, make_card
     from simulator.pki import PkiError
@@ -49,7 +42,7 @@ def make(spec: str, state_dir: Path | None = None, state_file: Path | None = Non
         state = read_state(state_file) if state_file is not None else None
         card = make_card(image, state)
     except (personas.PersonaError, PkiError) as error:
-        raise SourceError(error.french, error.english) from None
+        raise InputError(error.french, error.english) from None
     except StateError as error:
         raise _damaged(state_file, error) from None
     if state_file is not None:
@@ -59,18 +52,18 @@ def make(spec: str, state_dir: Path | None = None, state_file: Path | None = Non
 
 
 def export_pki(folder: Path) -> Path:
-    """ca.pem and the revocation lists of the test PKI, in `folder`. Raises SourceError."""
+    """ca.pem and the revocation lists of the test PKI, in `folder`. Raises InputError."""
     from simulator.pki import PkiError, TestPki
 
     try:
         TestPki().export(folder)
     except PkiError as error:
-        raise SourceError(error.french, error.english) from None
+        raise InputError(error.french, error.english) from None
     return folder
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """None when there is no file yet. Raises SourceError."""
+    """None when there is no file yet. Raises InputError."""
     try:
         state = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -83,7 +76,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Whole or not at all. Raises SourceError."""
+    """Whole or not at all. Raises InputError."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,15 +90,15 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise SourceError(f"{path} : {error.strerror}", f"{path}: {error.strerror}") from None
+        raise InputError(f"{path} : {error.strerror}", f"{path}: {error.strerror}") from None
 
 
 def keep_in(path: Path) -> Callable[[dict[str, Any]], None]:
     return lambda state: write_state(path, state)
 
 
-def _damaged(path: Path | None, why: object) -> SourceError:
-    return SourceError(
+def _damaged(path: Path | None, why: object) -> InputError:
+    return InputError(
         f"état de carte inutilisable : {path} ({why}) ; supprimez-le pour repartir d'une carte neuve",
         f"unusable card state: {path} ({why}); delete it to start from a new card",
     )

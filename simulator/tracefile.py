@@ -12,19 +12,24 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from simulator.errors import InputError
+
 
 class TraceWriter:
     """One trace file, written line by line, for one card or for all the cards of a lab.
 
     With several slots a comment says whose the next lines are, each time another slot speaks.
-    Raises OSError when the file cannot be made.
+    Raises InputError when the file cannot be made.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._lock = threading.Lock()
         self._start = time.monotonic()
         self._slot: int | None = None
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise InputError(f"{path} : {error.strerror}", f"{path}: {error.strerror}") from None
         self._file: TextIO | None = os.fdopen(descriptor, "w", encoding="ascii", buffering=1)
         self._write("# cpx-sim: virtual card, test codes shown in clear")
 

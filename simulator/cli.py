@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command cpx-sim. What a command needs is imported when that command runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from simulator.arguments import choose_language, cut, parser, tr
+from simulator.errors import InputError, SimulatorError, UsageError
+
+_INTERNAL = 70
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit status: 0, 2 usage, 40 bad input, 70 internal; for `lab`, that of the command."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    own, command = cut(words)
+    choose_language(own)
+    try:
+        options = parser().parse_args(own)
+        if options.name != "lab" and command is not None:
+            raise UsageError("« -- COMMANDE » ne va qu'avec lab", "'-- COMMAND' goes with lab only")
+        options.command = command
+        status = _COMMANDS[options.name](options)
+        sys.stdout.flush()
+        return status
+    except SimulatorError as error:
+        _complain(tr(error.french, error.english))
+        return int(getattr(error, "status", error.exit_code))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as error:
+        _complain(tr("erreur interne : ", "internal error: ") + f"{type(error).__name__}: {error}")
+        return _INTERNAL
+
+
+def _complain(line: str) -> None:
+    print(f"cpx-sim: {' '.join(line.split())}", file=sys.stderr)
+
+
+def _personas(options: argparse.Namespace) -> int:
+    from simulator import personas
+
+    people = [personas.load(name) for name in personas.names()]
+    if options.json:
+        import json
+
+        print(json.dumps([_described(p) for p in people], ensure_ascii=False, indent=2))
+    else:
+        width = max(len(p.name) for p in people)
+        for p in people:
+            print(f"{p.name:{width}}  {p.kind}  {tr(p.description_fr, p.description_en)}")
+    return 0
+
+
+def _described(p: object) -> dict[str, object]:
+    from simulator.personas import Persona
+
+    assert isinstance(p, Persona)  # noqa: S101 - for the type checker: personas is imported late
+    return {
+        "name": p.name,
+        "kind": p.kind,
+        "description": {"fr": p.description_fr, "en": p.description_en},
+        "card_number": p.card.number,
+        "identifier": p.holder.identifier,
+        "family_name": p.holder.family_name,
+        "given_names": p.holder.given_names,
+        "situations": [s.number for s in p.situations],
+        "revoked": p.revocation is not None,
+        "expires_in_days": p.card.expires_in_days,
+        "pin": p.codes.pin,
+        "unblock_code": p.codes.unblock,
+    }
+
+
+def _run(options: argparse.Namespace) -> int:
+    import signal
+
+    from simulator import faults, source, transport
+    from simulator.timing import delay_model
+    from simulator.tracefile import TraceWriter
+
+    plan = faults.parse(options.fault) if options.fault is not None else ()
+    card = source.make(f"{options.persona}:{options.model}", state_file=options.state)
+    trace = TraceWriter(options.trace) if options.trace is not None else None
+    where = options.slot if options.slot is not None else ":".join(map(str, options.vpcd))
+    try:
+        link = transport.connect_slot(options.slot) if options.slot is not None else transport.connect_vpcd(*options.vpcd)
+    except OSError as error:
+        raise InputError(f"pas de lecteur à {where} ({error})", f"no reader at {where} ({error})") from None
+    settings = transport.Options(trace=trace, delay=delay_model(options.timing, card.atr), faults=plan)
+    session = transport.Session(card, link, settings)
+    stopped: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        session.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    print(tr(f"carte insérée : {options.persona}, {where}", f"card inserted: {options.persona}, {where}"), file=sys.stderr)
+    try:
+        session.run()
+    finally:
+        if trace is not None:
+            trace.close()
+    if not stopped:
+        print(tr("carte retirée", "card removed"), file=sys.stderr)
+    return 0
+
+
+def _lab(options: argparse.Namespace) -> int:
+    if not options.command:
+        raise UsageError("il manque « -- COMMANDE »", "'-- COMMAND' is missing")
+    from simulator import command, faults, source
+
+    slots = options.slots or max(4, len(options.card))
+    if len(options.card) > slots:
+        raise UsageError(f"{len(options.card)} cartes pour {slots} lecteurs", f"{len(options.card)} cards for {slots} readers")
+    if options.vpcd and options.pinpad:
+        raise UsageError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
+    for slot, spec in options.fault:
+        if slot >= len(options.card):
+            raise UsageError(f"--fault : pas de carte {slot}", f"--fault: no card {slot}")
+        faults.parse(spec)
+    for spec in options.card:
+        source.split(spec)
+    command.hold_signals()
+    from simulator.lab import Lab
+
+    with Lab(
+        options.card,
+        slots=slots,
+        pinpad=options.pinpad,
+        vpcd=options.vpcd,
+        trace=options.trace,
+        state_dir=options.state,
+        timing=options.timing,
+        faults=dict(options.fault),
+        pad_keys=options.pad_pin,
+    ) as lab:
+        status = command.run(options.command, {**os.environ, **lab.env})
+        for error in lab.errors():
+            _complain(tr(error.french, error.english) if isinstance(error, SimulatorError) else repr(error))
+    return status
+
+
+def _pki(options: argparse.Namespace) -> int:
+    from simulator import source
+
+    source.export_pki(options.folder)
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "personas": _personas,
+    "run": _run,
+    "lab": _lab,
+    "pki": _pki,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
