@@ -107,24 +107,30 @@ static int complete(apdu_channel *channel, apdu_command wire, int get_response_c
     return APDU_E_LIMIT;
 }
 
+static int check_command(const apdu_command *c)
+{
+    if (carries_pin(c))
+        return APDU_E_PIN_COMMAND;
+    if (c->data_len > APDU_MAX_DATA || (c->data_len > 0 && c->data == NULL))
+        return APDU_E_ARGUMENT;
+    if (!c->extended && (c->block == 0 || c->le > 256))
+        return APDU_E_ARGUMENT; /* before the first block of a chain goes out, not after */
+    return APDU_OK;
+}
+
 int apdu_exchange(apdu_channel *channel, const apdu_command *command, int get_response_cla)
 {
     apdu_command last = *command;
-    int rc = APDU_OK;
+    int rc;
 
-    if (carries_pin(command))
-        return APDU_E_PIN_COMMAND;
-    if (get_response_cla < -1 || get_response_cla > 0xFF || channel->max_le == 0 || channel->max_le > 256)
-        return APDU_E_ARGUMENT;
-    if (command->data_len > APDU_MAX_DATA || (command->data_len > 0 && command->data == NULL))
-        return APDU_E_ARGUMENT;
-    if (!command->extended && (command->block == 0 || command->le > 256))
-        return APDU_E_ARGUMENT;
     if (atomic_flag_test_and_set(&channel->busy))
         return APDU_E_BUSY;
     channel->out_len = 0;
     channel->sw = 0x9000;
-    if (!command->extended)
+    rc = check_command(command);
+    if (get_response_cla < -1 || get_response_cla > 0xFF || channel->max_le == 0 || channel->max_le > 256)
+        rc = APDU_E_ARGUMENT;
+    if (rc == APDU_OK && !command->extended)
         rc = send_chain(channel, command, &last);
     if (rc != APDU_OK || channel->sw != 0x9000)
         goto done;

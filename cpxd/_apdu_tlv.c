@@ -103,9 +103,9 @@ static int check(const uint8_t *buf, size_t len, bool padding, int depth)
     size_t pos = 0;
     int rc;
 
-    if (depth == 0)
-        return APDU_E_TLV;
     while ((rc = apdu_tlv_next(buf, len, &pos, padding, &item)) == 1) {
+        if (depth == 0)
+            return APDU_E_TLV;
         if (is_constructed(item.tag) && check(buf + item.value, item.length, padding, depth - 1))
             return APDU_E_TLV;
     }

@@ -75,6 +75,21 @@ def find(data: bytes, *path: int, padding: bool = False) -> bytes | None:
     return bytes(data[item.value : item.value + item.length])
 
 
+def extent(data: bytes) -> int | None:
+    """How many bytes the objects take that a padded file begins with, as soon as its beginning tells; else None.
+
+    It tells once a byte 00 or FF follows a whole object. None when the last object is cut short, when the data end with an
+    object (another may follow) and when the file begins with no object.
+    """
+    pos = ffi.new("size_t *", 0)
+    item = ffi.new("apdu_tlv *")
+    buffer = ffi.from_buffer(data)
+    while data[pos[0] : pos[0] + 1] not in (b"", b"\x00", b"\xff"):
+        if lib.apdu_tlv_next(buffer, len(data), pos, False, item) != 1:
+            return None
+    return int(pos[0]) if 0 < pos[0] < len(data) else None
+
+
 def check(data: bytes, *, padding: bool = False) -> bool:
     """Whether every constructed object is well formed down to the last, at most 16 levels deep."""
     return int(lib.apdu_tlv_check(ffi.from_buffer(data), len(data), padding)) == 0
