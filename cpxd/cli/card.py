@@ -12,7 +12,10 @@ from cpxd.text import tr
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    text = tr("lire l'identité, la validité et, avec le code, les situations", "read identity, validity and, with the PIN, the situations")
+    text = tr(
+        "lire l'identité, la validité et, avec le code, les situations",
+        "read identity, validity and, with the PIN, the situations",
+    )
     parser = commands.add_parser("card", parents=[common], help=text, description=text)
     parser.add_argument(
         "--pin",

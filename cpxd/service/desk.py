@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -82,7 +83,7 @@ class OpenCard:
 
     def __init__(self, reader: str, settings: Settings, observer: Observer | None = None) -> None:
         self.reader = reader
-        self._settings = settings
+        self.settings = settings
         self._observer = observer
         self._session: CardSession | None = None
         self._context: Context | None = None
@@ -115,7 +116,7 @@ class OpenCard:
             ticket.begin()
             self._thread.touch()
 
-        link = self._context.connect(self.reader, wait=self._settings.reader_wait, allowed=allowed)
+        link = self._context.connect(self.reader, wait=self.settings.reader_wait, allowed=allowed)
         link.observe(self._seen)
         return link
 
@@ -127,6 +128,10 @@ class OpenCard:
     def _drop(self) -> None:
         session, self._session = self._session, None
         if session is not None:
+            if session.card.verified:
+                # no command of the card ends a verified PIN, and another program's handle would keep it powered
+                with contextlib.suppress(errors.CpxError):
+                    session.link.reset()
             session.link.close()
         context, self._context = self._context, None
         if context is not None:

@@ -22,7 +22,7 @@ class CardSigner:
     def __init__(self, card: OpenCard, usage: Usage) -> None:
         self._card = card
         self._usage: Usage = usage
-        self.certificate = card.run(lambda session, begin: session.certificate(begin, usage))
+        self.certificate = card.run(lambda session, begin: session.certificate(begin, usage)).der
 
     def sign(self, digest: bytes) -> bytes:
         try:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who the holder of the card in the reader is, what the card says of them, and the state of its codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpxd import errors
+from cpxd.card.session import Begin, CardSession, CodeStates
+from cpxd.config import Settings
+from cpxd.record.certificate import CardCertificate, parse_certificate
+from cpxd.record.dictionary import Dictionary, dictionary
+from cpxd.record.errors import DictionaryError, RecordError, SituationError
+from cpxd.record.identity import compose, decode_objects, to_json
+from cpxd.record.model import CardRecord
+from cpxd.service.desk import OpenCard
+
+
+@dataclass(frozen=True)
+class Identity:
+    reader: str
+    record: CardRecord
+    codes: CodeStates
+    unreadable: tuple[str, ...]  # parts of the card that were skipped, for a person to know
+
+
+def read(card: OpenCard, *, private: bool) -> Identity:
+    """Read the card. With `private`, the PIN being verified, the practice situations too.
+
+    Raises DamagedCard when nothing tells whose card it is, or when it lists situations that no card can have.
+    """
+    words = _dictionary(card.settings)
+    return card.run(lambda session, begin: _read(session, begin, card.reader, words, private))
+
+
+def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, private: bool) -> Identity:
+    root, tree = session.root(begin), session.tree(begin)
+    unreadable = list(tree.warnings)
+    certificates = []
+    for entry, der in tree.certificates:
+        try:
+            certificates.append(parse_certificate(der, entry.label))
+        except RecordError as error:
+            unreadable.append(f"{entry.label}: {error}")
+    if not certificates:
+        raise errors.DamagedCard(part="; ".join(unreadable) or "CDF")
+    try:
+        record = compose(
+            tree.information,
+            root.serial,
+            certificates,
+            decode_objects(session.data(begin, private=private), words),
+            situations_read=private,
+            generation=session.card.generation,
+        )
+    except SituationError as error:
+        raise errors.DamagedCard(part=str(error)) from None
+    return Identity(reader, record, session.code_states(begin), tuple(unreadable))
+
+
+def _dictionary(settings: Settings) -> Dictionary:
+    name = settings.record_dictionary
+    if not name:
+        return dictionary()
+    try:
+        return dictionary(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, DictionaryError) as error:
+        raise errors.BadConfig(file=name, reason=error) from None
+
+
+def as_json(identity: Identity) -> dict[str, Any]:
+    """As cpxd/schema/card.schema.json says."""
+    return to_json(identity.record, reader=identity.reader, pin=identity.codes.pin, unblock=identity.codes.unblock)
+
+
+def signer_certificate(identity: Identity) -> CardCertificate | None:
+    """The certificate of the signature key."""
+    return next((c for c in identity.record.certificates if c.is_signature), None)
