@@ -38,11 +38,6 @@ class Command:
         """Bit 5 of the class: more commands of the chain follow."""
         return bool(self.cla & 0x10)
 
-    @property
-    def le_is_maximum(self) -> bool:
-        """Le coded as zero(s): whatever there is, up to the maximum."""
-        return self.le in (256, 65536)
-
     def with_data(self, data: bytes) -> Command:
         return replace(self, data=data)
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from simulator.cardos.apdu import OUTPUT_BUFFER, Command, Status, parse
 from simulator.cardos.environment import Environment, KeyRing
 from simulator.cardos.filesystem import Cursor, FileSystem
-from simulator.cardos.pins import UNBLOCK, USER, Code, Pins
+from simulator.cardos.pins import USER, Pins
 from simulator.image import Access, Image, Path
 
 logger = logging.getLogger(__name__)
@@ -100,12 +100,19 @@ class VirtualCard(ABC):
         except Exception:  # a fault of the simulator must not take the reader down
             logger.exception("fault of the simulated card")
             answer = b"\x6f\x00"
-        state = self.state()
-        if state != self._saved:
-            self._saved = state
-            if self.on_state_change is not None:
-                self.on_state_change(state)
+        self._announce()
         return answer
+
+    def _announce(self) -> None:
+        state = self.state()
+        if state == self._saved:
+            return
+        self._saved = state
+        if self.on_state_change is not None:
+            try:
+                self.on_state_change(self.state())
+            except Exception:
+                logger.exception("the state of the simulated card is not kept")
 
     def _exchange(self, command: Command) -> bytes:
         self._check_class(command)
@@ -143,8 +150,9 @@ class VirtualCard(ABC):
     def _so_far(self, command: Command) -> bytes:
         """What an unbroken chain of the same command has brought; another command breaks it."""
         chain = self._chain
-        same = chain is not None and (chain.ins, chain.p1p2) == (command.ins, command.p1p2)
-        return chain.data if chain is not None and same else b""
+        if chain is None or (chain.ins, chain.p1p2) != (command.ins, command.p1p2):
+            return b""
+        return chain.data if (chain.cla ^ command.cla) & ~0x10 == 0 else b""
 
     def _deliver(self, command: Command, data: bytes) -> bytes:
         """T=1 asks for the data with Le; T=0 has no Le behind command data and fetches them (ISO 7816-3 12.2.1)."""
@@ -200,14 +208,15 @@ class VirtualCard(ABC):
         return cursor.ef, command.p2 if command.p1 & 0x80 else command.p1p2
 
     def _read_binary(self, command: Command, cursor: Cursor, *, exact: bool) -> bytes:
-        """`exact`: Le 00 means 256 (T=0) and not "whatever there is"; a longer Le than the file gets 6Cxx."""
+        """`exact`: a short Le of 00 means 256 (T=0) and not "whatever there is"; more than there is gets 6Cxx."""
         path, offset = self._target(command, cursor)
         self._require(self._files.rules(path, self.contactless).read)
         content = self._files.content(path)
         if offset >= max(len(content), 1):
             raise Status(0x6B00)
         rest = content[offset : offset + OUTPUT_BUFFER]
-        wanted = len(rest) if command.le is None or (command.le_is_maximum and not exact) else command.le
+        whatever = command.le in (None, 65536) or (command.le == 256 and not exact)
+        wanted = len(rest) if whatever else command.le or 0
         if wanted > len(rest):
             raise Status(0x6C00 | len(rest) & 0xFF)
         return rest[:wanted]
@@ -232,12 +241,6 @@ class VirtualCard(ABC):
         if command.le != _CHALLENGE:
             raise Status(0x6C00 | _CHALLENGE)
         return self._random(_CHALLENGE)
-
-    def _user_code(self) -> Code:
-        return self._pins[USER]
-
-    def _unblock_code(self) -> Code:
-        return self._pins[UNBLOCK]
 
 
 def _more(count: int) -> bytes:

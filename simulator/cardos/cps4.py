@@ -58,6 +58,8 @@ class Cps4(VirtualCard):
             raise Status(0x6881)
         if channel > 0x03:
             raise Status(0x6E00)
+        if command.chained and channel == 0x00:
+            raise Status(0x6884)
         if channel == 0x01 and self._applet is None and not (command.ins == 0xA4 and command.p1 == 0x04):
             raise Status(0x6881)
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from simulator.cardos.apdu import Status
 
-_HASHES: dict[str, hashes.HashAlgorithm] = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256()}  # noqa: S303
+_HASHES: dict[str, hashes.HashAlgorithm] = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256()}
 _DIGEST_INFO = {
     "sha1": bytes.fromhex("3021300906052B0E03021A05000414"),
     "sha256": bytes.fromhex("3031300D060960864801650304020105000420"),

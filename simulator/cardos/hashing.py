@@ -95,12 +95,17 @@ def size(name: str) -> int:
     return 4 * len(_INITIAL[name])
 
 
+def compress(name: str, state: bytes, block: bytes) -> bytes:
+    """The intermediate state after one more whole block; an empty state is the start."""
+    words = tuple(int.from_bytes(state[i : i + 4], "big") for i in range(0, len(state), 4)) or _INITIAL[name]
+    return b"".join(word.to_bytes(4, "big") for word in _COMPRESS[name](words, block))
+
+
 def finish(name: str, state: bytes, bits_done: int, last: bytes) -> bytes:
     """The digest of what `state` has taken in (`bits_done`, whole blocks; empty: nothing yet) followed by `last`."""
-    words = tuple(int.from_bytes(state[i : i + 4], "big") for i in range(0, len(state), 4)) or _INITIAL[name]
     total = bits_done + 8 * len(last)
     tail = last + b"\x80"
     tail += bytes(-(len(tail) + 8) % BLOCK) + (total % 2**64).to_bytes(8, "big")
     for at in range(0, len(tail), BLOCK):
-        words = _COMPRESS[name](words, tail[at : at + BLOCK])
-    return b"".join(word.to_bytes(4, "big") for word in words)
+        state = compress(name, state, tail[at : at + BLOCK])
+    return state

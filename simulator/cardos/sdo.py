@@ -24,7 +24,11 @@ _KEY_RULES = {
 
 
 def get_data(request: bytes, pins: Pins, keys: KeyRing, directory: Path) -> bytes:
-    """The answer to one request, or 6A80 (malformed) or 6A88 (no such object here)."""
+    """The answer to one request, or 6A80 (malformed) or 6A88 (no such object here).
+
+    Codes are global, keys and environments belong to one directory. The content of an environment is not public: the
+    answer is a bare 9000.
+    """
     name, tags = _parse(request)
     sdo_class, reference = name >> 8 & 0x7F, name & 0xFF
     if not tags:
@@ -34,7 +38,7 @@ def get_data(request: bytes, pins: Pins, keys: KeyRing, directory: Path) -> byte
     elif sdo_class == _PRIVATE_KEY and set(tags) <= {_PARAMETERS, _KEY_VALUE}:
         value = _private_key(keys, reference, directory)
     elif sdo_class == _ENVIRONMENT and tags == [_ENVIRONMENT] and reference in (3, 5) and directory == MF:
-        value = encode(_ENVIRONMENT)
+        return b""
     else:
         raise Status(0x6A88)
     return encode(0x70, encode(name, value))
@@ -51,7 +55,7 @@ def _parse(request: bytes) -> tuple[int, list[int]]:
     objects = decode(inner[0][1])
     if len(objects) != 1 or objects[0][0] >> 16 != 0xBF:
         raise Status(0x6A80)
-    return objects[0][0], tag_list(objects[0][1])
+    return objects[0][0], list(dict.fromkeys(tag_list(objects[0][1])))
 
 
 def _code(code: Code, tags: list[int]) -> bytes:
