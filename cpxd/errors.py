@@ -286,8 +286,19 @@ class UnblockCodeBlocked(CpxError):
 class UnblockInterrupted(CpxError):
     code, exit, fault, retry = "CPX-135", Exit.CARD_LOST, Fault.PERSON, True
     what = Text(
-        "Déblocage interrompu : l'ancien code porteur a retrouvé ses essais, le nouveau n'est pas enregistré. Recommencez.",
-        "Unblocking was interrupted: the old PIN has its tries back, the new one is not set. Try again.",
+        "Déblocage interrompu : l'ancien code porteur a retrouvé ses essais, le nouveau n'est sans doute pas enregistré."
+        " Recommencez le déblocage.",
+        "Unblocking was interrupted: the old PIN has its tries back, the new one is most likely not set. Unblock again.",
+    )
+
+
+class CodeUncertain(CpxError):
+    code, exit, fault = "CPX-139", Exit.CARD_LOST, Fault.PERSON
+    what = Text(
+        "Interrompu pendant l'enregistrement du nouveau code : on ne sait pas s'il est en vigueur. Lisez « cpxd pin status »,"
+        " puis essayez d'abord l'ancien code.",
+        "Interrupted while the new PIN was being stored: it may or may not be set. Read “cpxd pin status”, then try the old"
+        " PIN first.",
     )
 
 

@@ -19,7 +19,7 @@ say "cpxd sign ordonnance.txt --pin-fd 3 3<<<1234"
 (cd "$work" && "$bin/cpxd" sign ordonnance.txt --pin-fd 3 3<<<1234)
 say "openssl cms -verify -binary -inform DER -in ordonnance.txt.p7s -content ordonnance.txt -CAfile ca.pem"
 openssl cms -verify -binary -inform DER -in "$work/ordonnance.txt.p7s" -content "$work/ordonnance.txt" \
-  -CAfile "$CPX_SIM_PKI/ca.pem" -out "$work/verified"
+  -CAfile "$CPX_SIM_PKI/ca.pem" -out "$work/verified" 2>&1
 cmp "$work/ordonnance.txt" "$work/verified"
 say cpxd pin status
 "$bin/cpxd" pin status
