@@ -272,7 +272,7 @@ def _upn(value: bytes | None) -> str | None:
     def read() -> str | None:
         for name in x509.GeneralNames.load(value):
             if name.name == "other_name" and name.chosen["type_id"].dotted == _UPN:
-                return ber.text(ber.elements(bytes(name.chosen["value"].contents))[0].value)
+                return ber.text(ber.only(ber.only(name.chosen["value"].dump(), 0xA0).value, 0x0C, 0x16).value)
         return None
 
     return None if value is None else _try(read, None)
