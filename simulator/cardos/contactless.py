@@ -19,4 +19,4 @@ class Cps3Contactless(Cps3):
     algorithms: ClassVar = {AUTHENTICATION: ALGORITHMS[AUTHENTICATION]}
 
     def __init__(self, image: Image, state: State | None = None, **options: Any) -> None:
-        super().__init__(replace(image, pins=(), cps2ter={}), state, **options)
+        super().__init__(replace(image, pins=()), state, **options)

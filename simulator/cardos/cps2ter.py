@@ -21,10 +21,6 @@ class Cps2ter:
         self._files = files
         self.leave()
 
-    @property
-    def present(self) -> bool:
-        return bool(self._files)
-
     def leave(self) -> None:
         self._directory = _MF
         self._file: int | None = None

@@ -49,7 +49,7 @@ class Cps3(VirtualCard):
 
     def _check_class(self, command: Command) -> None:
         """Once class A0 has spoken, class 00 gets 6E00 until the IAS applet is selected; GET RESPONSE passes."""
-        if command.cla == cps2ter.CLASS and self._cps2ter.present:
+        if command.cla == cps2ter.CLASS and not self.contactless:
             return
         if command.cla & ~0x10:
             raise Status(0x6E00)
@@ -78,7 +78,7 @@ class Cps3(VirtualCard):
         by_name = command.p1 == 0x04
         if command.p2 == 0x00 and not by_name:
             raise Status(0x6A86)
-        if by_name and command.data == cps2ter.APPLET and self._cps2ter.present:
+        if by_name and command.data == cps2ter.APPLET and not self.contactless:
             self._in_cps2ter = True
             return b""
         path = self._locate(command, self._cursor)

@@ -51,7 +51,7 @@ class Cps4(VirtualCard):
     # -- channels ----------------------------------------------------------------------------------------------
 
     def _check_class(self, command: Command) -> None:
-        if command.cla == cps2ter.CLASS and self._cps2ter.present:
+        if command.cla == cps2ter.CLASS:
             return
         channel = command.cla & ~0x10
         if channel in (0x02, 0x03):
@@ -79,7 +79,7 @@ class Cps4(VirtualCard):
     def _run_basic(self, command: Command) -> bytes:
         """Channel 0: files may be selected and read, all else is out of place there."""
         if command.ins == 0xA4:
-            if command.p1 == 0x04 and command.data == cps2ter.APPLET and self._cps2ter.present:
+            if command.p1 == 0x04 and command.data == cps2ter.APPLET:
                 return b""
             return self._select(command, self._basic)
         if command.ins == 0xB0:

@@ -29,7 +29,10 @@ def test_channels(cps4: VirtualCard) -> None:
         01840000 /08 = 6881
         04A4040C 8025000001FF0100 = 6E00
         80A4040C 8025000001FF0100 = 6E00
-        A0A40000 3F00 = 6E00                        # no CPS2ter view on this card
+        A0A40000 3F00 = 6107                        # the CPS2ter view, empty here
+        A0A40000 4010 = 9404
+        A0200000 = 6D00
+        00A4040C 8025000001FF0002 = 9000
         00840000 /08 = 6985                         # channel 0: selection and reading only
         00200001 {PIN} = 6985
         10220000 00 = 6884
