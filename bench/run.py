@@ -68,14 +68,12 @@ def in_process(lab: Lab, counter: Counter, model: str) -> None:
         if model == "cps3":
             certificates = card.run(lambda s, b: [len(der) for _, der in s.tree(b).certificates])
             reads = sum(-(-size // 231) for size in certificates)
-            print(
-                f"    of which {reads} blocks of the certificates ({certificates} bytes); the others: {cold[0] - reads} (bound: 15)"
-            )
+            print(f"    {reads} of them blocks of the certificates; the others: {cold[0] - reads} (bound: 15)")
         with secret(b"1234") as pin:
             first = counter.count(
                 lambda: (card.run(lambda s, b: s.verify(b, pin)), card.run(lambda s, b: s.sign_content(b, DIGEST_INFO)))
             )
-        row("cpxd: PIN + one authentication-key signature (bound: 4)", first)
+        row("cpxd: PIN + one authentication-key signature" + (" (bound: 4)" if model == "cps3" else ""), first)
         row(
             "cpxd: next authentication-key signature",
             counter.count(lambda: card.run(lambda s, b: s.sign_content(b, DIGEST_INFO))),
