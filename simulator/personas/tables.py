@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two code tables the certificates spell out: the "title" of a subject is the label of the profession.
+"""The codes that cards and certificates share, and the two tables certificates spell out: the "title" of a subject is the
+label of the profession.
 
-Source: NOS of ANS, TRE_G15-ProfessionSante and TRE_G16-ProfessionFormation (MIT).
+Source of the labels: NOS of ANS, TRE_G15-ProfessionSante and TRE_G16-ProfessionFormation (MIT).
 """
 
 from __future__ import annotations
+
+CARD_ISSUER = "8025000001"
+CATEGORY_TEST = 0x80  # table G01
+CARD_TYPES = {"CPS": 0, "CPF": 1, "CPE": 2, "CDE": 2, "CPA": 3, "CDA": 3}  # table G02
 
 PROFESSIONS = {
     "10": "Médecin",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
 from pathlib import Path
 
 from cryptography import x509
@@ -54,6 +55,7 @@ class TestPki:
 
     def __init__(self, folder: str | Path | None = None, *, today: date | None = None) -> None:
         self._keys = KeyStore(Path(folder) if folder is not None else default_folder())
+        self.folder = self._keys.folder
         self.today = today or datetime.now(UTC).date()
         self._authorities: dict[str, Authority] = {}
 
@@ -144,17 +146,19 @@ class TestPki:
         self._keys.prepare([*((AUTHORITIES[name].stem, authorities.KEY_SIZE) for name in set(names)), *others])
 
     def _revoked(self, persona: Persona) -> list[x509.RevokedCertificate]:
+        """The certificates of this day and of the day before, for the card that was inserted before midnight."""
         revocation = persona.revocation
         if revocation is None:
             return []
         when = datetime.combine(self.today - timedelta(days=revocation.days_ago), time(12), tzinfo=UTC)
         reason = x509.CRLReason(x509.ReasonFlags(revocation.reason))
+        issuer_key = self._authority_key(issuer_of(persona))
         entries = []
         for model, usages in _CHIPS.items():
             self._prepare([], [(_leaf_name(persona, model, usage), leaf.KEY_SIZE) for usage in usages])
-            for usage in usages:
-                certificate = self.issue(persona, model, usage).certificate
-                serial = x509.load_der_x509_certificate(certificate).serial_number
+            for usage, day in product(usages, (self.today, self.today - timedelta(days=1))):
+                key = self._keys.key(_leaf_name(persona, model, usage), leaf.KEY_SIZE)
+                serial = leaf.serial_number(persona, usage, key, issuer_key, day)
                 builder = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when)
                 if revocation.reason != "unspecified":  # then the reason is left out (RFC 5280, 5.3.1)
                     builder = builder.add_extension(reason, critical=False)

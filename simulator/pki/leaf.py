@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from ..personas import Persona
-from ..personas.tables import FUTURE_PROFESSIONS, PROFESSIONS
+from ..personas.tables import CARD_ISSUER, CARD_TYPES, CATEGORY_TEST, FUTURE_PROFESSIONS, PROFESSIONS
 from ..profile.tlv import integer, octets, sequence, tlv, utf8
 from . import authorities
 from .authorities import AUTHORITIES, AuthorityName
@@ -22,9 +22,6 @@ from .authorities import AUTHORITIES, AuthorityName
 Usage = Literal["authentication", "signature", "technical"]
 
 KEY_SIZE = 2048
-CARD_ISSUER = "8025000001"
-CATEGORY_TEST = 0x80  # table G01
-CARD_TYPES = {"CPS": 0, "CPF": 1, "CPE": 2, "CDE": 2, "CPA": 3, "CDA": 3}  # table G02
 
 _POLICY = x509.ObjectIdentifier("1.2.250.1.213.1.7.2.1.1.1.1")
 _SMARTCARD_LOGON = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.2")
@@ -99,7 +96,7 @@ def _directory_entry(name: AuthorityName) -> str:
     )
 
 
-def _where_to_look(name: AuthorityName) -> list[x509.ExtensionType]:
+def where_to_look(name: AuthorityName) -> list[x509.ExtensionType]:
     """CRL, delta CRL, OCSP and the issuer's certificate, at the addresses of the TEST environment."""
     entry, end = _directory_entry(name), ";binary?base?objectClass=pkiCA"
     site = authorities.SITE
@@ -150,9 +147,11 @@ def _usage(persona: Persona, usage: Usage, dates: tuple[datetime, datetime]) -> 
     ]
 
 
-def _serial(persona: Persona, usage: Usage, dates: tuple[datetime, datetime], keys: bytes) -> int:
-    """16 bytes, the same for the same certificate, another as soon as anything in it changes: issuer and number must name one."""
-    digest = bytearray(hashlib.sha256(repr((persona, usage, dates)).encode() + keys).digest()[:16])
+def serial_number(persona: Persona, usage: Usage, key: RSAPrivateKey, issuer_key: RSAPrivateKey, today: date) -> int:
+    """16 bytes, the same for the same certificate, others as soon as anything in it changes: issuer and number name one."""
+    keys = authorities.identifier(key).digest + authorities.identifier(issuer_key).digest
+    content = repr((persona, usage, validity(persona, today))).encode()
+    digest = bytearray(hashlib.sha256(content + keys).digest()[:16])
     digest[0] = digest[0] & 0x3F | 0x40
     return int.from_bytes(digest, "big")
 
@@ -162,11 +161,10 @@ def leaf_certificate(
 ) -> x509.Certificate:
     issuer = AUTHORITIES[issuer_of(persona)]
     dates = validity(persona, today)
-    keys = authorities.identifier(key).digest + authorities.identifier(issuer_key).digest
     signing = usage == "signature"
     builder = (
         x509.CertificateBuilder()
-        .serial_number(_serial(persona, usage, dates, keys))
+        .serial_number(serial_number(persona, usage, key, issuer_key, today))
         .subject_name(subject(persona))
         .issuer_name(authorities.distinguished_name(issuer))
         .not_valid_before(dates[0])
@@ -178,7 +176,7 @@ def leaf_certificate(
         .add_extension(authorities.key_usage(digital_signature=not signing, content_commitment=signing), critical=True)
         .add_extension(authorities.policies(_POLICY), critical=False)
     )
-    for extension in _usage(persona, usage, dates) + _where_to_look(issuer) + _what_the_card_is(persona):
+    for extension in _usage(persona, usage, dates) + where_to_look(issuer) + _what_the_card_is(persona):
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
 

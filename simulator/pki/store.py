@@ -34,7 +34,10 @@ class PkiError(Exception):
 def default_folder() -> Path:
     """$XDG_CACHE_HOME/cpx-sim/pki, else ~/.cache/cpx-sim/pki."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "cpx-sim" / "pki"
+    try:
+        return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "cpx-sim" / "pki"
+    except RuntimeError:  # a user without a home
+        raise PkiError("aucun dossier personnel : définir XDG_CACHE_HOME", "no home folder: set XDG_CACHE_HOME") from None
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:

@@ -12,11 +12,8 @@ from datetime import date
 
 from ..personas import Persona
 from ..personas.model import Billing, Situation
-from .pkcs15 import CARD_ISSUER
+from ..personas.tables import CARD_ISSUER, CARD_TYPES, CATEGORY_TEST
 from .tlv import tlv
-
-_CATEGORY_TEST = 0x80
-_CARD_TYPES = {"CPS": 0, "CPF": 1, "CPE": 2, "CDE": 2, "CPA": 3, "CDA": 3}
 
 
 def _fields(template: int, *fields: tuple[int, str | int | None]) -> bytes:
@@ -33,10 +30,10 @@ def card(persona: Persona, today: date) -> bytes:
         0xE0,
         (0x80, CARD_ISSUER),
         (0x81, persona.card.number),
-        (0x82, _CATEGORY_TEST),
+        (0x82, CATEGORY_TEST),
         (0x83, f"{persona.card.valid_from(today):%Y%m%d}"),
         (0x84, f"{persona.card.valid_until(today):%Y%m%d}"),
-        (0x85, _CARD_TYPES[persona.kind]),
+        (0x85, CARD_TYPES[persona.kind]),
     )
 
 

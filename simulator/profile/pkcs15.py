@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..personas.checks import luhn_digit
+from ..personas.tables import CARD_ISSUER
 from .tlv import bits, boolean, integer, octets, sequence, tlv, utf8
 
-CARD_ISSUER = "8025000001"
-APPLET_AID = bytes.fromhex("8025000001FF0100")
 CONTACT_AID = bytes.fromhex("E828BD080F 8025000001 FF0010")
 CONTACTLESS_AID = bytes.fromhex("E828BD080F 8025000001 FF0020")
 
