@@ -319,7 +319,7 @@ class PcscTransport(Transport):
 
     def __init__(self, hcard: int, protocol: int, on_exchange: OnExchange | None = None, *, max_le: int = 231) -> None:
         super().__init__(protocol, on_exchange, max_le, None)
-        self._channel.handle = hcard
+        self._channel.handle = hcard & 0xFFFFFFFFFFFFFFFF
 
 
 class CallbackTransport(Transport):

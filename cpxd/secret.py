@@ -44,13 +44,13 @@ _REASONS = {
 def _fail(rc: int, errno: int) -> NoReturn:
     reason = _REASONS.get(rc)
     if reason is None:
-        raise SecretError("system", os.strerror(errno) if rc == lib.APDU_E_SYSTEM else "bad descriptor")
+        raise SecretError("system", os.strerror(errno))
     raise SecretError(reason)
 
 
 def _deadline(timeout: float | None) -> int:
     """CLOCK_MONOTONIC milliseconds, as the C side counts them; -1 for none."""
-    return -1 if timeout is None else int((time.monotonic() + timeout) * 1000)
+    return -1 if timeout is None else int((time.monotonic() + min(max(timeout, 0.0), 1e9)) * 1000)
 
 
 class Secret:
@@ -71,6 +71,8 @@ class Secret:
         So several secrets, one a line, are read one after the other. An empty line is an empty secret.
         `timeout` is in seconds. Raises SecretError.
         """
+        if not 0 <= fd < 1 << 31:
+            raise SecretError("system", "bad descriptor")
         secret = cls()
         deadline = _deadline(timeout)
         while (rc := lib.apdu_secret_read_fd(secret._handle, fd, deadline)) == lib.APDU_E_INTERRUPTED:
@@ -89,7 +91,7 @@ class Secret:
         secret = cls()
         if "\0" in path or "\0" in prompt:
             raise SecretError("no-terminal")
-        rc = lib.apdu_secret_read_terminal(secret._handle, os.fsencode(path), prompt.encode(), _deadline(timeout))
+        rc = lib.apdu_secret_read_terminal(secret._handle, os.fsencode(path), prompt.encode(errors="replace"), _deadline(timeout))
         if rc != 0:
             _fail(rc, ffi.errno)
         return secret

@@ -86,7 +86,7 @@ def test_from_a_file(tmp_path: Path) -> None:
         assert holds(Secret.from_fd(file.fileno()), b"4321")
 
 
-@pytest.mark.parametrize("fd", [-1, 99999])
+@pytest.mark.parametrize("fd", [-1, 99999, 1 << 31, 1 << 70])
 def test_no_descriptor(fd: int) -> None:
     with pytest.raises(SecretError) as caught:
         Secret.from_fd(fd)
@@ -103,16 +103,22 @@ def test_a_folder_is_no_descriptor_to_read(tmp_path: Path) -> None:
     assert caught.value.reason == "system"
 
 
-def test_timeout() -> None:
+@pytest.mark.parametrize("timeout", [-5.0, 0.0, 0.05])
+def test_timeout(timeout: float) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"12")
     start = time.monotonic()
     with pytest.raises(SecretError) as caught:
-        Secret.from_fd(reader, timeout=0.05)
+        Secret.from_fd(reader, timeout=timeout)
     assert caught.value.reason == "timeout"
-    assert 0.04 <= time.monotonic() - start < 5
+    assert timeout - 0.01 <= time.monotonic() - start < 5
     os.close(reader)
     os.close(writer)
+
+
+def test_a_timeout_beyond_all_clocks() -> None:
+    with written(b"1234\n") as fd:
+        assert len(Secret.from_fd(fd, timeout=1e300)) == 4
 
 
 def test_a_signal_does_not_lose_the_beginning_of_the_line() -> None:

@@ -54,9 +54,9 @@ stage("read")
 block = PinBlock(secret, 16, 0xFF, 12, 12)
 assert transport.pin(0x00, 0x20, 0x00, 0x01, [block]).ok
 assert sent == [bytes.fromhex("0020000110" + "2A" * 16)]
-secret.digest(b"salt")
 secret.is_digits(12)
 secret.equals(secret)
+secret.digest(b"salt")
 stage(f"sent {terminal.sum_of_last()}")
 try:
     PcscTransport(0x7FFFFFFF, Protocol.T0).pin(0x00, 0x20, 0x00, 0x01, [block])
@@ -156,3 +156,22 @@ def test_nothing_of_a_pin_is_left(terminal: Path) -> None:
             assert child.wait(20) == 0
         finally:
             child.kill()
+
+
+LIMITED = """
+import os, resource
+from cpxd.secret import Secret, SecretError
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+if os.getuid() == 0:
+    os.setuid(65534)  # root may lock whatever the limit says
+try:
+    print(len(Secret.from_fd(0)))
+except SecretError as error:
+    print(error.reason)
+"""
+
+
+def test_without_memory_that_can_be_locked_nothing_is_read() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], input=b"1234\n", capture_output=True, check=True)
+    sanitized = "libasan" in Path("/proc/self/maps").read_text()  # see expected_flags
+    assert done.stdout == (b"4\n" if sanitized else b"memory\n")

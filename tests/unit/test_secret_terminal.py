@@ -185,9 +185,13 @@ def test_another_programs_signal_does_not_disturb(started: list[Terminal]) -> No
 
 
 def test_timeout(started: list[Terminal]) -> None:
-    started.append(terminal := Terminal(timeout=0.2))
+    started.append(terminal := Terminal(timeout=0.5, after="print('left:', input(), flush=True)"))
+    terminal.prompted()
+    terminal.types(b"12")
     terminal.until(b"error timeout")
     assert terminal.echoes()
+    terminal.types(b"rest\n")
+    terminal.until(b"left: rest")  # and not 12rest
 
 
 def test_ctrl_z_and_back(started: list[Terminal]) -> None:
@@ -223,6 +227,30 @@ while os.tcgetpgrp(0) != os.getpgrp():
     terminal.types(b"1234\n")
     terminal.until(b"digits " + typed(b"1234"))
     assert terminal.ends() == 0
+
+
+def test_asked_in_the_background(started: list[Terminal]) -> None:
+    before = """
+import os
+child = os.fork()
+if child:
+    os.setpgid(child, child)
+    _, status = os.waitpid(child, os.WUNTRACED)
+    print("stopped", os.WIFSTOPPED(status) and os.WSTOPSIG(status), flush=True)
+    os.tcsetpgrp(0, child)
+    os.kill(child, signal.SIGCONT)
+    os.waitpid(child, 0)
+    sys.exit(0)
+import time
+while os.getpgrp() != os.getpid():
+    time.sleep(0.001)
+"""
+    started.append(terminal := Terminal(before=before))
+    terminal.until(b"stopped %d" % signal.SIGTTOU)
+    terminal.prompted()
+    terminal.types(b"1234\n")
+    terminal.until(b"digits " + typed(b"1234"))
+    assert terminal.echoes()
 
 
 def test_no_terminal() -> None:
