@@ -56,7 +56,7 @@ def lookup(table: str, code: str | int, at: date | None = None, *, convention: s
     """The entry of `code`, closed or not; None when the table has no such code. Raises UnknownTable.
 
     `at` (default: today) is the day for which `closed` is told. An integer is the code's decimal value, or, for G01, the
-    byte on the card (0x80 is "80"). Leading zeros may be missing or too many when only one code has that value.
+    byte on the card (0x80 is "80"). Leading zeros may be missing, or one too many, when only one code has that value.
     G102 depends on G101: give the convention; without it the answer is None unless all conventions agree on the label.
     """
     known = _code(table, code)
@@ -162,7 +162,9 @@ def _code(table: str, code: str | int) -> str | None:
     if wanted in _rows(table):
         return wanted
     value = _value(wanted)
-    return None if value is None else _by_value(table).get(value)
+    found = None if value is None else _by_value(table).get(value)
+    # One zero too many at most: "000000" may be three codes, run together by a card.
+    return found if found is not None and len(wanted) <= len(found) + 1 else None
 
 
 def _value(code: str) -> int | None:

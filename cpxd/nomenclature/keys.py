@@ -25,8 +25,13 @@ def luhn_ok(number: str) -> bool:
 
 
 def adeli_ok(number: str) -> bool:
-    """ADELI number of a person or a cabinet: 8 characters and their key."""
+    """ADELI number of a person: 8 characters and their key."""
     return len(number) == 9 and luhn_ok(number)
+
+
+def adeli_cabinet_ok(number: str) -> bool:
+    """ADELI number of the practitioner, or of the cabinet, alone or with two digits that number the place."""
+    return adeli_ok(number[:9]) and (len(number) == 9 or (len(number) == 11 and number[9:].isdigit()))
 
 
 def finess_ok(number: str) -> bool:
@@ -55,7 +60,7 @@ def rpps_cabinet_ok(number: str) -> bool:
 
 
 _STRUCTURES: dict[str, Callable[[str], bool]] = {  # by type (table G07)
-    "0": adeli_ok,
+    "0": adeli_cabinet_ok,
     "1": finess_ok,
     "2": siren_ok,
     "3": siret_ok,
@@ -65,7 +70,7 @@ _PERSONS: dict[
     str, Callable[[str], bool]
 ] = {  # by type (table G08); employees: the number of the structure, "/", a register number
     "0": adeli_ok,
-    "1": adeli_ok,
+    "1": adeli_cabinet_ok,
     "3": finess_ok,
     "4": siren_ok,
     "5": siret_ok,

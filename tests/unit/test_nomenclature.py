@@ -128,6 +128,7 @@ def test_tariff_zone_depends_on_the_convention(code: str, convention: str | int 
         ("G01", 80, None),  # the byte 0x50
         ("G08", "08", "8"),
         ("G08", 8, "8"),
+        ("G104", "000000", None),  # three codes run together
         ("G12", "7", "07"),
         ("R01", " SM26 ", "SM26"),
         ("R01", "26", None),

@@ -23,6 +23,7 @@ from cpxd.nomenclature import keys
         ("3", "0B0057881/CPET0002", True),
         ("3", "760021832/000000018", True),
         ("3", "760021833/000000018", False),
+        ("1", "99102376301/0001", True),
         ("5", "00000000029751/CPAT0001", True),
         ("6", "99700735741008/1", True),
         ("9", "123", None),
@@ -38,6 +39,10 @@ def test_person(kind: str, number: str, expected: bool | None) -> None:
 @pytest.mark.parametrize(
     ("kind", "number", "expected"),
     [
+        ("0", "991023763", True),
+        ("0", "99102376301", True),
+        ("0", "9910237630", False),
+        ("0", "99102376401", False),
         ("4", "99700735741008", True),
         ("4", "99700735742008", False),
         ("4", "997007357410", False),

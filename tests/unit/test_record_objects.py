@@ -78,7 +78,7 @@ def test_repeated_and_unexpectedly_repeated_tags() -> None:
 def test_tariff_zone_uses_the_convention_of_its_object() -> None:
     def zone(convention: bytes) -> str | None:
         found = decode_object("CPS_SIT_FACT", tlv(0xEF, tlv(0x84, b"30") + tlv(0x82, convention)), INVENTED).get("tariff_zone")
-        return found and found.label
+        return None if found is None else found.label
 
     assert (zone(b"1"), zone(b"3"), zone(b"7")) == ("Zone C", "Zone B", None)
 
