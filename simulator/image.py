@@ -29,7 +29,7 @@ class Access(Enum):
 class DedicatedFile:
     path: Path
     aid: bytes = b""
-    contactless: bool = False  # selectable over the contactless interface only
+    contactless: bool = False  # its files are read over the contactless interface only; in contact it can be selected
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Pin:
     """A secret code of the card at delivery. `value` is ASCII digits, without padding."""
 
     reference: int  # 1 user PIN, 2 unblock code
-    value: bytes
+    value: bytes = field(repr=False)
     max_tries: int
     tries_left: int
-    uses_left: int | None = None  # of the unblock code: uses, right or wrong, before it dies for good
+    uses_left: int | None = None  # of the unblock code: right presentations left before it dies for good
 
 
 @dataclass(frozen=True)
