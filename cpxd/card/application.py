@@ -21,6 +21,7 @@ from cpxd.record.errors import RecordError
 from cpxd.record.files import parse_fcp
 from cpxd.record.pkcs15 import PinObject
 from cpxd.record.sdo import PinState
+from cpxd.tlv import extent
 
 Path = tuple[int, ...]  # file identifiers from the MF, without 3F00
 APPLICATION_DF: Path = (0x0001,)
@@ -237,24 +238,3 @@ class Application(ABC):
     def _expect(self, answer: Response, operation: str) -> None:
         if answer.sw != SW.OK:
             raise errors.CardRefused(operation=operation, sw=answer.sw)
-
-
-def extent(content: bytes) -> int | None:
-    """Where the BER objects at the start of a file end, when the bytes read so far show that padding (00, FF) follows."""
-    position = 0
-    while position < len(content):
-        if content[position] in (0x00, 0xFF):
-            return position
-        head = position + 1
-        if content[position] & 0x1F == 0x1F:
-            while head < len(content) and content[head] & 0x80:
-                head += 1
-            head += 1
-        if head >= len(content):
-            return None
-        length, head = content[head], head + 1
-        if length & 0x80:
-            count = length & 0x7F
-            length, head = int.from_bytes(content[head : head + count], "big"), head + count
-        position = head + length
-    return None
