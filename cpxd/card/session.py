@@ -111,6 +111,11 @@ class CardSession:
                     found[label] = card.read(absolute(entry.path))
             return found
 
+    def labels(self, begin: Begin) -> tuple[str, ...]:
+        """The data objects that the card lists, protected ones included, read or not."""
+        with self._request(begin) as card:
+            return tuple(self._listed(card))
+
     def _listed(self, card: Application) -> dict[str, DataObject]:
         if self._data is None:
             directory = read_data_directory(card, self._known(card))

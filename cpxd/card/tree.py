@@ -129,7 +129,10 @@ def _part(card: Application, path: Path | None, parse: Callable[[bytes], T], nam
     if path is None:
         return None
     try:
-        return parse(card.read(path))
+        found = parse(card.read(path))
+        if isinstance(found, Directory) and found.damaged:
+            warnings.append(f"{name}: {found.damaged}")
+        return found
     except (FileMissing, NotAllowed):
         warnings.append(f"{name}: missing")
     except RecordError as error:

@@ -15,6 +15,7 @@ from cpxd.record.dictionary import Dictionary, dictionary
 from cpxd.record.errors import DictionaryError, RecordError, SituationError
 from cpxd.record.identity import compose, decode_objects, to_json
 from cpxd.record.model import CardRecord
+from cpxd.record.objects import check_situations
 from cpxd.service.desk import OpenCard
 
 
@@ -47,6 +48,7 @@ def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, pr
     if not certificates:
         raise errors.DamagedCard(part="; ".join(unreadable) or "CDF")
     try:
+        check_situations(list(session.labels(begin)))
         record = compose(
             tree.information,
             root.serial,
