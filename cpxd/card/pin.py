@@ -3,32 +3,47 @@
 
 from __future__ import annotations
 
-import secrets
+from dataclasses import dataclass, field
 
 from cpxd import errors
 from cpxd.apdu import SW, Secret, tries_from_sw
 from cpxd.card.application import Application, Code, NotAllowed
 from cpxd.record.sdo import PinState
+from cpxd.secret import RefusedSecrets
 from cpxd.text import tr
 
-_SALT = secrets.token_bytes(32)
+
+@dataclass
+class _Refused:
+    tries_left: int  # after the last refusal
+    secrets: RefusedSecrets = field(default_factory=RefusedSecrets)
 
 
 class RefusedCodes:
-    """Salted digests of the codes that a card has refused: they are never sent to it again by this process."""
+    """The codes that a card has refused, as salted digests: they are never sent to it again by this process."""
 
     def __init__(self) -> None:
-        self._digests: set[tuple[str, Code, bytes]] = set()
+        self._codes: dict[tuple[str, Code], _Refused] = {}
 
-    def add(self, serial: str, code: Code, secret: Secret) -> None:
-        self._digests.add((serial, code, secret.digest(_SALT)))
+    def add(self, serial: str, code: Code, secret: Secret, tries_left: int) -> None:
+        known = self._codes.setdefault((serial, code), _Refused(tries_left))  # counts down only: `see` drops what grew
+        known.tries_left = tries_left
+        known.secrets.add(secret)
 
     def holds(self, serial: str, code: Code, secret: Secret) -> bool:
-        return (serial, code, secret.digest(_SALT)) in self._digests
+        known = self._codes.get((serial, code))
+        return known is not None and known.secrets.holds(secret)
 
-    def forget(self, serial: str) -> None:
-        """After a right code, a change or an unblock: the same digits may be right now."""
-        self._digests = {entry for entry in self._digests if entry[0] != serial}
+    def see(self, serial: str, code: Code, tries_left: int) -> None:
+        """A counter that was read. It grows when somebody else proved, changed or unblocked the code: then all is open again."""
+        known = self._codes.get((serial, code))
+        if known is not None and tries_left > known.tries_left:
+            del self._codes[serial, code]
+
+    def forget(self, serial: str, code: Code | None = None) -> None:
+        """After a right code, a change, an unblock or a removal: the same digits may be right now."""
+        for entry in [e for e in self._codes if e[0] == serial and code in (None, e[1])]:
+            del self._codes[entry]
 
 
 REFUSED = RefusedCodes()
@@ -105,16 +120,18 @@ def renew(card: Application, serial: str, new: Secret) -> PinState:
 
 
 def _prepare(card: Application, serial: str, code: Code, secret: Secret, *, last_try: bool) -> None:
-    if REFUSED.holds(serial, code, secret):
+    state = card.pin_state(code)
+    REFUSED.see(serial, code, state.tries_left)
+    if not state.blocked and REFUSED.holds(serial, code, secret):
         raise errors.KnownWrongPin()
-    check_counter(code, card.pin_state(code), last_try=last_try)
+    check_counter(code, state, last_try=last_try)
 
 
 def _judge(serial: str, code: Code, secret: Secret, sw: int) -> None:
     if sw == SW.OK:
-        REFUSED.forget(serial)
+        REFUSED.forget(serial, code)
         return
     error = refused(code, sw)
     if not isinstance(error, errors.CardRefused):
-        REFUSED.add(serial, code, secret)
+        REFUSED.add(serial, code, secret, tries_from_sw(sw) or 0)
     raise error

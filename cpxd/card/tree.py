@@ -131,7 +131,7 @@ def _part(card: Application, path: Path | None, parse: Callable[[bytes], T], nam
     try:
         found = parse(card.read(path))
         if isinstance(found, Directory) and found.damaged:
-            warnings.append(f"{name}: {found.damaged}")
+            warnings.append(f"{name} ({found.damaged})")
         return found
     except (FileMissing, NotAllowed):
         warnings.append(f"{name}: missing")
