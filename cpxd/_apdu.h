@@ -108,6 +108,8 @@ bool apdu_secret_is_digits(const apdu_secret *secret, size_t minimum, size_t max
 bool apdu_secret_equal(const apdu_secret *a, const apdu_secret *b);
 int apdu_secret_digest(const apdu_secret *secret, const uint8_t *salt, size_t salt_len, uint8_t out[32]);
 
+/* Takes a copy; APDU_E_LONG over APDU_SECRET_MAX bytes, and the secret is then empty. */
+int apdu_secret_set(apdu_secret *secret, const uint8_t *bytes, size_t len);
 /* Reads one line (LF or CR LF, or end of file) and not a byte more. deadline: CLOCK_MONOTONIC milliseconds, -1 none. */
 int apdu_secret_read_fd(apdu_secret *secret, int fd, int64_t deadline);
 /* Asks on a terminal with echo off; echo is back on every way out. */
@@ -119,6 +121,32 @@ const uint8_t *apdu_secret_bytes(const apdu_secret *secret);
 /* Zeroed memory in pages of its own: locked, never dumped, not inherited by a fork. */
 void *apdu_locked_new(size_t size);
 void apdu_locked_free(void *memory, size_t size);
+void apdu_wipe(void *memory, size_t size);
+
+/* Secrets that were refused, as salted digests in a page of their own: the oldest gives way to the newest. */
+typedef struct apdu_refused apdu_refused;
+apdu_refused *apdu_refused_new(void);
+void apdu_refused_free(apdu_refused *refused);
+void apdu_refused_clear(apdu_refused *refused);
+int apdu_refused_add(apdu_refused *refused, const apdu_secret *secret);
+/* 1, 0, or APDU_E_MEMORY. */
+int apdu_refused_holds(const apdu_refused *refused, const apdu_secret *secret);
+
+/* ---- requests of the PKCS#11 socket that carry secrets (p11-kit RPC, docs/PKCS11.md) */
+
+enum { APDU_REQUEST_VALUES = 4, APDU_REQUEST_SECRETS = 2 };
+
+typedef struct {
+    uint64_t values[APDU_REQUEST_VALUES]; /* of the "u" in the signature, in order */
+    size_t value_count;
+    int secrets[APDU_REQUEST_SECRETS]; /* of the "ay": APDU_OK, APDU_E_ABSENT (NULL) or APDU_E_LONG */
+    size_t secret_count;
+} apdu_request;
+
+/* The body of one request: u32 call, u32 length and signature, then the values it announces ("u" 8 bytes, "ay", "z" and
+   "s"). The byte arrays go into the secrets, in order. APDU_E_ARGUMENT when it is not exactly that. */
+int apdu_request_read(const uint8_t *body, size_t len, uint32_t call, const char *signature, apdu_request *request,
+                      apdu_secret *const secrets[APDU_REQUEST_SECRETS]);
 
 /* ---- PIN commands */
 

@@ -12,6 +12,8 @@ from cffi import FFI
 SOURCES = [
     "cpxd/_apdu.c",
     "cpxd/_apdu_exchange.c",
+    "cpxd/_apdu_refused.c",
+    "cpxd/_apdu_request.c",
     "cpxd/_apdu_secret.c",
     "cpxd/_apdu_sha256.c",
     "cpxd/_apdu_terminal.c",
@@ -65,8 +67,28 @@ size_t apdu_secret_len(const apdu_secret *secret);
 bool apdu_secret_is_digits(const apdu_secret *secret, size_t minimum, size_t maximum);
 bool apdu_secret_equal(const apdu_secret *a, const apdu_secret *b);
 int apdu_secret_digest(const apdu_secret *secret, const uint8_t *salt, size_t salt_len, uint8_t *out);
+int apdu_secret_set(apdu_secret *secret, const uint8_t *bytes, size_t len);
 int apdu_secret_read_fd(apdu_secret *secret, int fd, int64_t deadline);
 int apdu_secret_read_terminal(apdu_secret *secret, const char *path, const char *prompt, int64_t deadline);
+void *apdu_locked_new(size_t size);
+void apdu_locked_free(void *memory, size_t size);
+void apdu_wipe(void *memory, size_t size);
+
+typedef struct apdu_refused apdu_refused;
+apdu_refused *apdu_refused_new(void);
+void apdu_refused_free(apdu_refused *refused);
+void apdu_refused_clear(apdu_refused *refused);
+int apdu_refused_add(apdu_refused *refused, const apdu_secret *secret);
+int apdu_refused_holds(const apdu_refused *refused, const apdu_secret *secret);
+
+typedef struct {
+    uint64_t values[4];
+    size_t value_count;
+    int secrets[2];
+    size_t secret_count;
+} apdu_request;
+int apdu_request_read(const uint8_t *body, size_t len, uint32_t call, const char *signature, apdu_request *request,
+                      apdu_secret *const *secrets);
 
 typedef struct {
     const apdu_secret *secret;

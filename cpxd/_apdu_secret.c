@@ -60,6 +60,22 @@ void apdu_secret_wipe(apdu_secret *secret)
     explicit_bzero(secret, sizeof *secret);
 }
 
+void apdu_wipe(void *memory, size_t size)
+{
+    explicit_bzero(memory, size);
+}
+
+int apdu_secret_set(apdu_secret *secret, const uint8_t *bytes, size_t len)
+{
+    apdu_secret_wipe(secret);
+    if (len > APDU_SECRET_MAX)
+        return APDU_E_LONG;
+    if (len > 0)
+        memcpy(secret->bytes, bytes, len);
+    secret->len = len;
+    return APDU_OK;
+}
+
 size_t apdu_secret_len(const apdu_secret *secret)
 {
     return secret->len;

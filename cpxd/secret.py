@@ -134,3 +134,28 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Secret is not copied and not pickled")
+
+
+class RefusedSecrets:
+    """Secrets that were refused, as salted digests in locked memory; the salt never leaves it. At most 64 are remembered."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self) -> None:
+        memory = lib.apdu_refused_new()
+        if memory == ffi.NULL:
+            raise SecretError("memory")
+        self._handle: Any = ffi.gc(memory, lib.apdu_refused_free)
+
+    def add(self, secret: Secret) -> None:
+        if lib.apdu_refused_add(self._handle, secret._handle) != 0:
+            raise SecretError("memory")
+
+    def holds(self, secret: Secret) -> bool:
+        found = lib.apdu_refused_holds(self._handle, secret._handle)
+        if found < 0:
+            raise SecretError("memory")
+        return bool(found)
+
+    def clear(self) -> None:
+        lib.apdu_refused_clear(self._handle)
