@@ -84,7 +84,9 @@ class Cps4(Application):
         if answer.sw != SW.OK:
             return answer.sw
         with if_cut(errors.UnblockInterrupted()):
-            return self._set_pin(new)
+            if self._set_pin(new) != SW.OK:
+                raise errors.UnblockInterrupted()
+        return SW.OK
 
     def _set_pin(self, new: Secret) -> int:
         block = self._pin_block(Code.PIN, new)

@@ -8,9 +8,19 @@ from typing import Protocol
 
 from cpxd import errors
 from cpxd.apdu import Secret, SecretError
-from cpxd.text import tr
+from cpxd.text import Text, tr
 
 LAST_WORD = "dernier"
+_REASONS = {
+    "eof": Text("il n'y a plus rien à lire", "nothing left to read"),
+    "too-long": Text("ligne trop longue", "line too long"),
+    "timeout": Text("rien n'est venu", "nothing came"),
+    "no-terminal": Text("pas de terminal", "no terminal"),
+    "cancelled": Text("saisie abandonnée", "entry given up"),
+    "busy": Text("le terminal est déjà utilisé", "the terminal is in use"),
+    "memory": Text("mémoire protégée refusée par le système", "the system refuses locked memory"),
+    "system": Text("lecture impossible", "cannot be read"),
+}
 
 
 class CodeSource(Protocol):
@@ -55,11 +65,13 @@ class Terminal:
 
     def ask(self, prompt: str) -> Secret:
         try:
-            return Secret.from_terminal(self._path, prompt=f"{prompt} : ")
+            return Secret.from_terminal(self._path, prompt=prompt + tr(" : ", ": "))
         except KeyboardInterrupt:
             raise errors.Refused() from None
-        except (SecretError, OSError):
-            raise errors.NoPinSource(reason=tr("pas de terminal", "no terminal")) from None
+        except SecretError as error:
+            if error.reason in ("cancelled", "eof"):  # Ctrl-C, Ctrl-D: the person closed the entry
+                raise errors.Refused() from None
+            raise errors.NoPinSource(reason=_REASONS.get(error.reason, error.reason)) from None
 
     def confirm_last_try(self, what: str) -> bool:
         question = tr(
