@@ -45,9 +45,10 @@ class Descriptor:
     def ask(self, prompt: str) -> Secret:
         try:
             return Secret.from_fd(self._number)
-        except (SecretError, OSError) as error:
+        except SecretError as error:
+            why = _REASONS.get(error.reason, error.reason)
             raise errors.NoPinSource(
-                reason=tr(f"descripteur {self._number}, {error}", f"descriptor {self._number}, {error}")
+                reason=tr(f"descripteur {self._number}, {why}", f"descriptor {self._number}, {why}")
             ) from None
 
     def confirm_last_try(self, what: str) -> bool:
