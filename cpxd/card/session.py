@@ -116,6 +116,16 @@ class CardSession:
         with self._request(begin) as card:
             return tuple(self._listed(card))
 
+    def data_objects(self, begin: Begin) -> tuple[DataObject, ...]:
+        """The data objects that the card lists, in card order, none read."""
+        with self._request(begin) as card:
+            return tuple(self._listed(card).values())
+
+    def content(self, begin: Begin, label: str) -> bytes:
+        """One listed data object: its whole file, padding included. KeyError, FileMissing, NotAllowed."""
+        with self._request(begin) as card:
+            return card.read(absolute(self._listed(card)[label].path), padding=True)
+
     def _listed(self, card: Application) -> dict[str, DataObject]:
         if self._data is None:
             directory = read_data_directory(card, self._known(card))
@@ -123,6 +133,26 @@ class CardSession:
         return self._data
 
     # --- codes
+
+    def only_verified(self, begin: Begin) -> Begin:
+        """`begin`, with NotAllowed before the first command when a reset has ended the proof of the PIN.
+
+        Another program may have proved it since: that is its proof, not ours.
+        """
+
+        def allowed() -> None:
+            begin()
+            self.card.fresh()
+            if not self.card.verified:
+                raise NotAllowed
+
+        return allowed
+
+    def end_proof(self, begin: Begin) -> None:
+        """Reset the card, which ends every proof of a code, and see that it is still the same card."""
+        with self.link.transaction(begin):
+            self.link.reset()
+        self.root(begin)
 
     def verify(self, begin: Begin, secret: Secret, *, last_try: bool = False) -> None:
         """Prove the PIN. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked."""

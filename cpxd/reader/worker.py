@@ -9,6 +9,8 @@ again: nothing runs behind the caller's back. Only what holds the card then runs
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -32,6 +34,18 @@ class Ticket(Generic[T]):
     abandoned: bool = False
     result: list[T] = field(default_factory=list)
     error: BaseException | None = None
+    notify: Callable[[], None] | None = None  # called on the card's thread once it is done
+
+    def value(self) -> T:
+        """The result, or raises the error."""
+        if self.error is not None:
+            raise self.error
+        return self.result[0]
+
+    def finish(self) -> None:
+        self.done.set()
+        if self.notify is not None:
+            self.notify()
 
     def begin(self) -> None:
         """Called by the operation when it holds the card, before its first command. Raises if the caller has left."""
@@ -81,20 +95,43 @@ class CardThread:
         except BaseException:
             ticket.abandon()
             raise
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.result[0]
+        return ticket.value()
+
+    async def call_async(self, operation: Callable[[Ticket[T]], T], *, patience: float = 0.0) -> T:
+        """As `call`, for the event loop that runs. When the caller is cancelled what has begun still ends by itself."""
+        loop = asyncio.get_running_loop()
+        finished = asyncio.Event()
+
+        def notify() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(finished.set)
+
+        ticket: Ticket[T] = Ticket(operation, notify=notify)
+        queued = time.monotonic()
+        self._queue.put(ticket)  # type: ignore[arg-type]  # as in call
+        try:
+            while not finished.is_set():
+                try:
+                    async with asyncio.timeout(max(0.0, self._limit(ticket, queued, patience) - time.monotonic()) + 0.005):
+                        await finished.wait()
+                except TimeoutError:
+                    self._check(ticket, queued, patience)
+        except BaseException:
+            ticket.abandon()
+            raise
+        return ticket.value()
+
+    def _limit(self, ticket: Ticket[T], queued: float, patience: float) -> float:
+        """When the caller's wait is over, as things stand (time.monotonic)."""
+        begun = ticket.begun
+        return queued + self._wait if begun is None else max(self._alive, begun) + self._silence + patience
 
     def _check(self, ticket: Ticket[T], queued: float, patience: float) -> None:
-        now = time.monotonic()
-        if ticket.begun is None:
-            if now - queued > self._wait:
-                raise errors.ReaderBusy(seconds=round(self._wait))
-        elif now - max(self._alive, ticket.begun) > self._silence + patience:
-            raise errors.CardMute()
+        if time.monotonic() > self._limit(ticket, queued, patience):
+            raise errors.CardMute() if ticket.begun is not None else errors.ReaderBusy(seconds=round(self._wait))
 
-    def finish(self, last: Callable[[], None]) -> None:
-        """Run `last` after what is queued, then let the thread end. Not waited for longer than a moment."""
+    def finish(self, last: Callable[[], None], *, wait: float = 1.0) -> None:
+        """Run `last` after what is queued, then let the thread end. Not waited for longer than `wait` seconds."""
 
         def job(ticket: Ticket[None]) -> None:
             last()
@@ -102,7 +139,8 @@ class CardThread:
         ticket: Ticket[None] = Ticket(job)
         self._queue.put(ticket)  # type: ignore[arg-type]  # as in call
         self._queue.put(None)
-        ticket.done.wait(1.0)
+        if wait > 0:
+            ticket.done.wait(wait)
 
     def _run(self) -> None:
         while (ticket := self._queue.get()) is not None:
@@ -111,4 +149,4 @@ class CardThread:
                     ticket.result.append(ticket.operation(ticket))
                 except BaseException as error:  # handed to the caller, whatever it is
                     ticket.error = error
-            ticket.done.set()
+            ticket.finish()

@@ -97,7 +97,13 @@ class OpenCard:
 
     def run(self, operation: Callable[[CardSession, Begin], T]) -> T:
         """Run one request of the session on the card's thread. After a lost card the next call opens it anew."""
+        return self._thread.call(self._job(operation))
 
+    async def run_async(self, operation: Callable[[CardSession, Begin], T]) -> T:
+        """As `run`, for an event loop."""
+        return await self._thread.call_async(self._job(operation))
+
+    def _job(self, operation: Callable[[CardSession, Begin], T]) -> Callable[[Ticket[T]], T]:
         def job(ticket: Ticket[T]) -> T:
             if self._session is None:
                 self._session = CardSession(self._open(ticket))
@@ -107,7 +113,7 @@ class OpenCard:
                 self._drop()
                 raise
 
-        return self._thread.call(job)
+        return job
 
     def _open(self, ticket: Ticket[T]) -> Link:
         self._context = self._context or Context()
@@ -140,3 +146,7 @@ class OpenCard:
     def close(self) -> None:
         """Give the card back, once what runs is done."""
         self._thread.finish(self._drop)
+
+    def leave(self) -> None:
+        """As `close`, without waiting for it."""
+        self._thread.finish(self._drop, wait=0)
