@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,18 @@ class Settings:
     reader_wait: float = 10.0  # how long another program may hold the card before we give up
     card_silence: float = 5.0  # how long the card may take for one command before it counts as mute
     record_dictionary: str = ""  # a tag dictionary laid over the shipped one (see docs/DATA.md)
+    # who asks for the PIN: the host program, our dialog at C_Login, or our dialog when a key is first used
+    pkcs11_pin: str = field(default="host", metadata={"choices": ("host", "protected", "agent")})
+    # with one try left, a C_Login that brings the PIN: ask the person first, or let it pass
+    pkcs11_last_try: str = field(default="confirm", metadata={"choices": ("confirm", "allow")})
+    pkcs11_chain: str = ""  # folder of more issuing certificates to offer (test authorities)
+    login_idle: int = field(default=14400, metadata={"limit": 86400})  # unused that long, a login ends; 0: never
+    login_on_removal: str = field(default="logout", metadata={"choices": ("logout", "lock", "hook")})
+    login_hook: str = ""  # the program that on_removal = "hook" runs, by its absolute path
 
 
 _TYPES = {f.name: type(f.default) for f in fields(Settings)}
+_RULES = {f.name: f.metadata for f in fields(Settings)}
 
 
 def config_home() -> Path:
@@ -65,9 +74,17 @@ def _name(path: Path, section: str, key: str) -> str:
 
 
 def _checked(path: Path, section: str, key: str, value: object) -> object:
-    wanted = _TYPES[f"{section}_{key}"]
-    if wanted is float and type(value) is int:
+    name = f"{section}_{key}"
+    if _TYPES[name] is float and type(value) is int:
         value = float(value)
-    if type(value) is not wanted or (isinstance(value, float) and not 0 < value <= 3600):
+    if type(value) is not _TYPES[name] or not _allowed(name, value):
         raise BadConfig(file=path, reason=tr(f"valeur refusée pour « {section}.{key} »", f"bad value for “{section}.{key}”"))
     return value
+
+
+def _allowed(name: str, value: object) -> bool:
+    if isinstance(value, float):
+        return 0 < value <= 3600
+    if isinstance(value, int):
+        return 0 <= value <= int(_RULES[name].get("limit", 3600))
+    return value in _RULES[name].get("choices", (value,))

@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One reader for as long as the daemon lives: the card that is in it, what is known of it, and who has proved its PIN.
+
+Used on the event loop; every operation runs on the card's own thread. A login belongs to the client that proved the code;
+when the last one ends, the card is reset, because nothing else ends a verified PIN.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from cpxd import errors, log
+from cpxd.apdu import Secret
+from cpxd.card import registry
+from cpxd.card.application import Mechanism, NotAllowed, Usage
+from cpxd.card.pin import REFUSED
+from cpxd.card.session import Begin, CardSession, CodeStates, registry_error
+from cpxd.config import Settings
+from cpxd.reader.pcsc import ReaderState
+from cpxd.record.pkcs15 import DataObject
+from cpxd.record.sdo import PinState
+from cpxd.service.desk import OpenCard
+from cpxd.service.logins import Client, Logins, Role
+from cpxd.service.token import Token, read_token
+
+T = TypeVar("T")
+_LOST = (errors.CardRemoved, errors.CardMute, errors.NoService, errors.CardChanged)
+MOST_PIN_TRIES, MOST_UNBLOCK_TRIES = 3, 10  # when the card does not say (docs/CARDS.md)
+_PATIENCE = 5.0  # seconds after which a card that could not be read is tried once more, if asked for
+
+
+class Slot:
+    """`insertion` grows at each insertion and removal: what was made for one card compares it. `changed` is called on the
+    loop at insertion, removal, when the card was read, and when a login or a counter changes; `left` when a card leaves that
+    somebody was logged in to."""
+
+    def __init__(
+        self, number: int, reader: str, settings: Settings, changed: Callable[[Slot], None], left: Callable[[], None]
+    ) -> None:
+        self.id = number
+        self.reader = reader
+        self.insertion = 0
+        self.present = False
+        self.error: errors.CpxError | None = None
+        self.token: Token | None = None
+        self.codes: CodeStates | None = None
+        self._settings = settings
+        self._changed = changed
+        self._left = left
+        self._state: ReaderState | None = None
+        self._card: OpenCard | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._read_at = 0.0
+        self._contents: dict[str, bytes] = {}  # data objects that were read, private ones while somebody is logged in
+        self._logins = Logins(settings.login_idle, self._expired)
+        self._codes_lock = asyncio.Lock()  # held by what proves, changes or ends the proof of a code
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- the reader
+
+    def see(self, state: ReaderState | None) -> None:
+        """What PC/SC says of the reader now; None: it is not there."""
+        before, self._state = self._state, state
+        here = state is not None and state.present
+        same = before is not None and state is not None and _card_seen(before) == _card_seen(state)
+        if self.present and not (here and same):
+            self._leave()
+        if here and not self.present and state is not None:
+            self._arrive(state)
+
+    def _arrive(self, state: ReaderState) -> None:
+        self.insertion += 1
+        self.present = True
+        kind = registry.identify(state.atr)
+        if state.mute or not state.atr:
+            self.error = errors.CardMute()
+        elif kind not in registry.USABLE:
+            self.error = registry_error(state.atr, kind)
+        else:
+            self._card = OpenCard(self.reader, self._settings)
+            self._start_reading()
+        self._changed(self)
+
+    def _leave(self) -> None:
+        self.insertion += 1
+        self.present = False
+        held = self._logins.clear()
+        if self.token is not None:
+            REFUSED.forget(self.token.root.serial.pan)
+        self.token = self.codes = self.error = None
+        self._contents.clear()
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+        if self._card is not None:
+            self._card.leave()
+            self._card = None
+        self._changed(self)
+        if held:
+            log.write("login-ended", operation="removal")
+            self._left()
+
+    async def close(self) -> None:
+        """The daemon ends: give the card back."""
+        self._logins.clear()
+        card, self._card = self._card, None
+        if self._reading is not None:
+            self._reading.cancel()
+        if card is not None:
+            await asyncio.to_thread(card.close)
+
+    # --- what is on the card
+
+    def _start_reading(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._read_at = loop.time()
+        self.error = None
+        self._reading = loop.create_task(self._read())
+
+    async def _read(self) -> None:
+        insertion = self.insertion
+        started = self._read_at
+        error: errors.CpxError | None = None
+        try:
+            token, codes = await self._run(read_token)
+        except errors.CpxError as failure:
+            error = failure
+        except NotAllowed:
+            error = errors.DamagedCard(part="PIN")
+        if insertion != self.insertion:
+            return
+        if error is None:
+            self.token, self.codes = token, codes
+            taken = round((asyncio.get_running_loop().time() - started) * 1000)
+            log.write("card-read", generation=token.generation, milliseconds=taken)
+        else:
+            self.error = error
+            log.write("card-not-read", code=error.code)
+        self._reading = None
+        self._changed(self)
+
+    async def ready(self, seconds: float) -> Token | None:
+        """Wait for the reading of the card that is in, at most so long."""
+        reading = self._reading
+        if reading is None and self.error is not None and self.error.retry and self._card is not None:
+            if asyncio.get_running_loop().time() - self._read_at > _PATIENCE:
+                self._start_reading()
+            reading = self._reading
+        if reading is not None:
+            await asyncio.wait({reading}, timeout=seconds)
+        return self.token
+
+    def content_known(self, label: str) -> bytes | None:
+        """A data object that was read before."""
+        return self._contents.get(label)
+
+    async def content(self, client: Client, entry: DataObject) -> bytes:
+        """A data object's whole file. Private ones need the client's login. FileMissing, NotAllowed."""
+        if entry.private:
+            self._need(client, "user")
+        label = entry.label
+        if label not in self._contents:
+            insertion = self.insertion
+
+            def operation(session: CardSession, begin: Begin) -> bytes:
+                return session.content(session.only_verified(begin) if entry.private else begin, label)
+
+            content = await self._run(operation)
+            if entry.private:
+                self._need(client, "user")  # the login may have ended meanwhile: then nothing is kept or given
+            if insertion == self.insertion:
+                self._contents[label] = content
+            return content
+        return self._contents[label]
+
+    async def write(self, entry: DataObject, content: bytes) -> None:
+        """Replace a data object that may be written. ValueError when it is longer than the file."""
+        self._contents.pop(entry.label, None)
+        await self._run(lambda session, begin: session.write(begin, entry.label, content))
+        self._contents.pop(entry.label, None)
+
+    # --- codes
+
+    def logged_in(self, client: Client) -> Role | None:
+        return self._logins.role(client)
+
+    async def login(self, client: Client, pin: Secret, *, last_try: bool = False) -> None:
+        """VERIFY at once. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked."""
+        await self._prove(client, "user", lambda s, begin: s.verify(begin, pin, last_try=last_try))
+
+    async def login_unblock(self, client: Client, code: Secret, *, last_try: bool = False) -> None:
+        """VERIFY of the unblock code. Raises BadPinFormat, KnownWrongPin, LastTry, WrongUnblockCode, UnblockCodeBlocked."""
+        await self._prove(client, "so", lambda s, begin: s.verify_unblock_code(begin, code, last_try=last_try))
+
+    async def _prove(self, client: Client, role: Role, operation: Callable[[CardSession, Begin], None]) -> None:
+        async with self._codes_lock:
+            insertion = self.insertion
+            await self._learning(role, operation)
+            if insertion != self.insertion:
+                raise errors.CardRemoved()
+            self._logins.add(client, role)
+            self._changed(self)
+
+    async def logout(self, client: Client) -> None:
+        """NotAllowed when the client is not logged in; it is no more at once, whatever the card does then."""
+        role = self._logins.remove(client)
+        if role is None:
+            raise NotAllowed
+        self._changed(self)
+        await self._ended(role)
+
+    async def drop(self, client: Client) -> None:
+        """The client is gone."""
+        with contextlib.suppress(NotAllowed):
+            await self.logout(client)
+
+    async def end_logins(self) -> None:
+        """The screen is locked, or the machine goes to sleep: nobody is logged in any more."""
+        if self._logins.clear():
+            self._changed(self)
+            await self._ended("so")
+
+    async def change_pin(self, client: Client, old: Secret, new: Secret, *, last_try: bool = False) -> None:
+        """Raises as login, and BadPinFormat or SamePin for the new one. Needs no login, and is none."""
+        async with self._codes_lock:
+            try:
+                await self._learning("user", lambda s, begin: s.change(begin, old, new, last_try=last_try))
+            finally:
+                if not self._logins:
+                    await self._reset()
+
+    async def renew_pin(self, client: Client, new: Secret) -> None:
+        """Unblock: a new PIN, the client being logged in with the unblock code. Logins with the old PIN end."""
+        self._need(client, "so")
+        async with self._codes_lock:
+            state = await self._run(lambda session, begin: session.renew_pin(begin, new))
+            if self.codes is not None:
+                self.codes = replace(self.codes, pin=state)
+            self._logins.clear("user")
+            self._contents_private_gone()
+            self._changed(self)
+
+    async def _learning(self, role: Role, operation: Callable[[CardSession, Begin], None]) -> None:
+        """Run what sends a code, and keep the counter that its outcome tells."""
+        tries: int | None = None
+        try:
+            await self._run(operation)
+            tries = -1
+        except (errors.WrongPin, errors.WrongUnblockCode) as error:
+            tries = error.tries_left
+            raise
+        except errors.LastTry:
+            tries = 1
+            raise
+        except (errors.PinBlocked, errors.UnblockCodeBlocked):
+            tries = 0
+            raise
+        finally:
+            codes = self.codes
+            if tries is not None and codes is not None:
+                if role == "user":
+                    self.codes = replace(codes, pin=_counted(codes.pin, tries, MOST_PIN_TRIES))
+                else:
+                    self.codes = replace(codes, unblock=_counted(codes.unblock, tries, MOST_UNBLOCK_TRIES))
+                self._changed(self)
+
+    # --- keys
+
+    async def sign(self, client: Client, usage: Usage, mechanism: Mechanism, digest: bytes) -> bytes:
+        """Raises NotAllowed without the client's login; else as CardSession.sign."""
+        self._need(client, "user")
+        return await self._run(lambda s, begin: s.sign(s.only_verified(begin), usage, mechanism, digest))
+
+    async def sign_content(self, client: Client, content: bytes) -> bytes:
+        self._need(client, "user")
+        return await self._run(lambda s, begin: s.sign_content(s.only_verified(begin), content))
+
+    async def decrypt(self, client: Client, cryptogram: bytes) -> bytes:
+        self._need(client, "user")
+        return await self._run(lambda s, begin: s.decrypt(s.only_verified(begin), cryptogram))
+
+    async def random(self, count: int) -> bytes:
+        return await self._run(lambda session, begin: session.random(begin, count))
+
+    # --- inside
+
+    def _need(self, client: Client, role: Role) -> None:
+        if self._logins.role(client) != role:
+            raise NotAllowed
+        self._logins.use(client)
+
+    async def _run(self, operation: Callable[[CardSession, Begin], T]) -> T:
+        """Run on the card's thread. What it shows of the card's state is drawn: a lost proof ends the logins."""
+        card = self._card
+        if card is None:
+            raise self.error if self.error is not None else errors.NoCard()
+        insertion, proof = self.insertion, [True]
+
+        def watched(session: CardSession, begin: Begin) -> T:
+            try:
+                return operation(session, begin)
+            finally:
+                proof[0] = session.card.verified
+
+        try:
+            return await card.run_async(watched)
+        except _LOST:
+            proof[0] = False
+            if card is self._card:  # its thread may rest in a call that never returns: a new one takes over
+                card.leave()
+                self._card = OpenCard(self.reader, self._settings)
+            raise
+        finally:
+            if not proof[0] and insertion == self.insertion and self._logins.has("user"):
+                self._fall()
+
+    def _fall(self) -> None:
+        """The card does not know any more that the PIN was proved: nobody is logged in."""
+        if self._logins.clear():
+            log.write("login-ended", operation="lost")
+            self._contents_private_gone()
+            self._changed(self)
+
+    def _contents_private_gone(self) -> None:
+        if self._logins.has("user"):
+            return
+        private = {entry.label for entry in (self.token.data if self.token else ()) if entry.private}
+        self._contents = {label: content for label, content in self._contents.items() if label not in private}
+
+    async def _ended(self, role: Role) -> None:
+        """A login ended: reset the card if it was the last, or if it had proved the unblock code."""
+        self._contents_private_gone()
+        async with self._codes_lock:
+            if role == "so":
+                self._logins.clear()
+                self._contents_private_gone()
+            if not self._logins:
+                await self._reset()
+
+    async def _reset(self) -> None:
+        if self._card is None:
+            return
+        try:
+            await self._run(lambda session, begin: session.end_proof(begin))
+        except (errors.CpxError, NotAllowed):
+            if self._card is not None:  # the handle goes with what it knew, and resets the card if it still can
+                self._card.leave()
+                self._card = OpenCard(self.reader, self._settings)
+
+    def _expired(self, client: Client) -> None:
+        role = self._logins.remove(client)
+        if role is not None:
+            log.write("login-ended", operation="idle")
+            self._changed(self)
+            task = asyncio.get_running_loop().create_task(self._ended(role))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+def _card_seen(state: ReaderState) -> tuple[bool, bool, bytes, int]:
+    return state.present, state.mute, state.atr, state.events
+
+
+def _counted(known: PinState, tries: int, most: int) -> PinState:
+    """The state after an operation; tries -1: the code was right, the counter is full again."""
+    return replace(known, tries_left=(known.max_tries or most) if tries < 0 else tries)
