@@ -133,6 +133,7 @@ def _lab(options: argparse.Namespace) -> int:
         source.split(spec)
     command.hold_signals()
     from simulator.lab import Lab
+    from simulator.transport import Pad
 
     with Lab(
         options.card,
@@ -143,7 +144,7 @@ def _lab(options: argparse.Namespace) -> int:
         state_dir=options.state,
         timing=options.timing,
         faults=dict(options.fault),
-        pad_keys=options.pad_pin,
+        pad=Pad(options.pad_pin),
     ) as lab:
         status = command.run(options.command, {**os.environ, **lab.env})
         for error in lab.errors():

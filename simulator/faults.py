@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from simulator.errors import UsageError
 
-_FORM = re.compile(r"([a-z-]+)@(\*|\d{1,6}(?:-\d{0,6})?)(?:=([0-9A-Za-z]+))?")
+_FORM = re.compile(r"([a-z-]+)@(\*|\d{1,6}(?:-\d{0,6})?)(?:=([0-9A-Za-z]+))?", re.ASCII)
 _MAX_DELAY_MS = 600_000
 _MAX_ANSWER = 65535
 

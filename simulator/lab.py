@@ -64,7 +64,7 @@ class Lab:
     """cards: one a slot, from slot 0: "PERSONA[:MODEL]", a card object, or None for an empty slot.
     slots: 1 to 16. vpcd: through the distribution's vpcd, in its own network namespace, instead of the project's driver.
     trace: one file for all cards. state_dir: what survives power-off is kept there, one file a card.
-    faults: SPEC by slot. pad_keys: what is typed on the PIN pad, entry by entry (see `type_keys`).
+    faults: SPEC by slot. pad: the keys of the PIN pad (see `type_keys`); without it every entry is cancelled.
     timeout_ms: how long the reader waits for a card. driver, pcscd_environment: for tests of the driver itself.
     """
 
@@ -79,7 +79,7 @@ class Lab:
         state_dir: str | Path | None = None,
         timing: str = "none",
         faults: Mapping[int, str] | None = None,
-        pad_keys: Sequence[str | bytes] = (),
+        pad: transport.Pad | None = None,
         timeout_ms: int = 10_000,
         driver: Path | None = None,
         pcscd_environment: Mapping[str, str] | None = None,
@@ -92,7 +92,7 @@ class Lab:
         if vpcd and pinpad:
             raise LabError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
         self.slots, self.pinpad, self.vpcd, self.timing = slots, pinpad, vpcd, timing
-        self.pad = transport.Pad(pad_keys)
+        self.pad = pad if pad is not None else transport.Pad()
         self.env: dict[str, str] = {}
         self.readers: list[str] = []
         self._specs = list(cards)
@@ -183,6 +183,11 @@ class Lab:
         """Of the cards in the lab; see `CardHandle.error`."""
         with self._lock:
             return [handle.error for handle in self._handles.values() if handle.error is not None]
+
+    @property
+    def pcscd_pid(self) -> int:
+        """0: none is running."""
+        return self._running().pid
 
     def slot_path(self, slot: int) -> Path:
         """The driver's socket of a slot, for a card that comes from elsewhere (`cpx-sim run --slot`)."""
@@ -280,7 +285,7 @@ class Lab:
         if any(isinstance(spec, str) for spec in self._specs):
             from simulator import source
 
-            environment["CPX_SIM_PKI"] = str(source.export_pki(folder / "pki"))
+            environment |= source.pki_environment(folder / "pki")
         return environment
 
 

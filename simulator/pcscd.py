@@ -92,6 +92,11 @@ class PrivatePcscd:
         self._order("start")
         return [reader.name for reader in self.wait(lambda found: len(found) >= self.setup.slots)][: self.setup.slots]
 
+    @property
+    def pid(self) -> int:
+        """0: pcscd has ended."""
+        return int(self._order("alive").removeprefix("ok "))
+
     def kill(self) -> None:
         """SIGKILL: as if it had crashed. Clients are refused until `restart`."""
         self._order("kill")
@@ -124,19 +129,19 @@ class PrivatePcscd:
     def slot_path(self, slot: int) -> Path:
         return self.setup.folder / f"slot.{slot}"
 
-    def wait(self, ready: Callable[[list[pcscwire.Reader]], bool], seconds: float = _START_SECONDS) -> list[pcscwire.Reader]:
+    def wait(self, ready: Callable[[list[pcscwire.Reader]], bool]) -> list[pcscwire.Reader]:
         """Until what pcscd shows is `ready`. Raises LabError when that takes too long or pcscd has ended."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _START_SECONDS
         trouble: object = ""
         while True:
             try:
-                found = pcscwire.readers(self.socket, timeout=seconds)
+                found = pcscwire.readers(self.socket, timeout=_START_SECONDS)
                 if ready(found):
                     return found
                 trouble = ", ".join(f"{r.name}{' (card)' if r.present else ''}" for r in found) or "no reader"
             except OSError as error:
                 trouble = error
-            if time.monotonic() > deadline or self._order("alive") == "ok 0":
+            if time.monotonic() > deadline or self.pid == 0:
                 last = (self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []) or [""]
                 raise LabError(
                     f"pcscd privé : {trouble} ; son journal finit par : {last[-1]}",

@@ -32,13 +32,13 @@ def make(spec: str, state_dir: Path | None = None, state_file: Path | None = Non
     """Raises InputError: unknown persona, state file that is damaged or of another card, keys that cannot be kept."""
     from simulator import personalise, personas
     from simulator.cardos import StateError, make_card
-    from simulator.pki import PkiError
+    from simulator.pki import PkiError, TestPki
 
     name, model = split(spec)
     if state_file is None and state_dir is not None:
         state_file = state_dir / f"{Path(name).stem}-{model}.json"
     try:
-        image = personalise.personalise(personas.load(name), model)
+        image = personalise.personalise(personas.load(name), model, pki=TestPki(key_folder()))
         state = read_state(state_file) if state_file is not None else None
         card = make_card(image, state)
     except (personas.PersonaError, PkiError) as error:
@@ -51,15 +51,28 @@ def make(spec: str, state_dir: Path | None = None, state_file: Path | None = Non
     return card
 
 
+def key_folder() -> Path | None:
+    """Where the keys of the test PKI are: inside a lab, those of whoever opened it. None: their usual folder."""
+    return Path(folder) if (folder := os.environ.get("CPX_SIM_KEYS")) else None
+
+
 def export_pki(folder: Path) -> Path:
     """ca.pem and the revocation lists of the test PKI, in `folder`. Raises InputError."""
     from simulator.pki import PkiError, TestPki
 
     try:
-        TestPki().export(folder)
+        TestPki(key_folder()).export(folder)
     except PkiError as error:
         raise InputError(error.french, error.english) from None
     return folder
+
+
+def pki_environment(folder: Path) -> dict[str, str]:
+    """For the programs of a lab: the exported PKI, and the keys, so that a nested cpx-sim issues from the same authorities."""
+    from simulator.pki.store import default_folder
+
+    export_pki(folder)
+    return {"CPX_SIM_PKI": str(folder), "CPX_SIM_KEYS": str((key_folder() or default_folder()).absolute())}
 
 
 def read_state(path: Path) -> dict[str, Any] | None:

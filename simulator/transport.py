@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ from simulator.tracefile import TraceWriter
 OFF, ON, RESET, ATR, KEYS = b"\x00", b"\x01", b"\x02", b"\x04", b"\x08"
 CANCEL, NOBODY = b"", b"\x00"
 
-_CONNECT_SECONDS = 5.0
+_CONNECT_SECONDS = 5
 _JOIN_SECONDS = 5.0
 
 
@@ -78,9 +79,10 @@ def connect_slot(path: str | Path) -> socket.socket:
     """Raises OSError when no reader listens there."""
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        link.settimeout(_CONNECT_SECONDS)
+        # not settimeout(): that makes connect() fail at once while the slot's queue is full
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _CONNECT_SECONDS, 0))
         link.connect(str(path))
-        link.settimeout(None)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 0))
     except BaseException:
         link.close()
         raise
