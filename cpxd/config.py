@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from cpxd.errors import BadConfig
+from cpxd.files import read_small, reason
 from cpxd.text import tr
 
 MACHINE_FILE = Path("/etc/cpxd/config.toml")
@@ -54,23 +56,30 @@ def load() -> Settings:
 
 def _merge(settings: Settings, path: Path) -> Settings:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_small(path))
     except (FileNotFoundError, NotADirectoryError):
         return settings
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadConfig(file=path, reason=error) from None
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"line (\d+)", str(error))
+        line = place[1] if place else "?"
+        raise BadConfig(file=path, reason=tr(f"écriture incorrecte, ligne {line}", f"malformed, line {line}")) from None
+    except RecursionError:
+        raise BadConfig(file=path, reason=tr("trop d'imbrications", "nested too deep")) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(file=path, reason=reason(error)) from None
     changes: dict[str, Any] = {}
     for section, keys in table.items():
-        for key, value in (keys if isinstance(keys, dict) else {"": keys}).items():
-            changes[_name(path, section, key)] = _checked(path, section, key, value)
+        if not isinstance(keys, dict):
+            raise _unknown(path, section)
+        for key, value in keys.items():
+            if f"{section}_{key}" not in _TYPES or "_" in section or not section:
+                raise _unknown(path, f"{section}.{key}")
+            changes[f"{section}_{key}"] = _checked(path, section, key, value)
     return replace(settings, **changes)
 
 
-def _name(path: Path, section: str, key: str) -> str:
-    name = f"{section}_{key}"
-    if name not in _TYPES:
-        raise BadConfig(file=path, reason=tr(f"clé inconnue « {section}.{key} »", f"unknown key “{section}.{key}”"))
-    return name
+def _unknown(path: Path, key: str) -> BadConfig:
+    return BadConfig(file=path, reason=tr(f"clé inconnue « {key} »", f"unknown key “{key}”"))
 
 
 def _checked(path: Path, section: str, key: str, value: object) -> object:

@@ -254,6 +254,13 @@ class PinBlocked(CpxError):
     )
 
 
+class PinBlockedForGood(PinBlocked):
+    what = Text(
+        "Code porteur bloqué, et code de déblocage bloqué aussi : cette carte est inutilisable. Commandez une nouvelle carte.",
+        "PIN blocked, and unblock code blocked too: this card is unusable. Order a new card.",
+    )
+
+
 class LastTry(CpxError):
     code, exit, fault = "CPX-106", Exit.LAST_TRY, Fault.PERSON
     what = Text(

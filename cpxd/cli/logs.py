@@ -7,7 +7,7 @@ import argparse
 from typing import Any
 
 from cpxd import log
-from cpxd.errors import Exit
+from cpxd.errors import Exit, Usage
 from cpxd.text import tr
 
 
@@ -25,6 +25,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.path:
         print(log.log_file())
         return Exit.DONE
-    for line in log.tail(max(0, options.lines)) if options.lines > 0 else []:
+    if options.lines < 1:
+        raise Usage(detail=tr("-n : un nombre supérieur à zéro", "-n: a number above zero"))
+    for line in log.tail(options.lines):
         print(line)
     return Exit.DONE

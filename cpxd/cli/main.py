@@ -10,13 +10,15 @@ from collections.abc import Sequence
 
 from cpxd import log
 from cpxd.cli import parser
-from cpxd.errors import CpxError, Exit, Internal, Refused
+from cpxd.errors import BadFile, CpxError, Exit, Internal, Refused
+from cpxd.files import reason
 from cpxd.text import tr
 from cpxd.version import __version__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code (errors.Exit)."""
+    _complete_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         parser.take_language(words)
@@ -27,28 +29,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error)
     except KeyboardInterrupt:
         return _say(Refused())
-    except BrokenPipeError:
-        # the reader of our output has left: nothing to say, and nobody to say it to
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
-    except SystemExit as leaving:  # --help, --version
-        return int(leaving.code or 0)
+    except OSError as error:
+        return _output_lost(error)
     except Exception as defect:
         log.write("defect", error=type(defect).__name__)
         return _say(Internal(detail=_where(defect)))
 
 
+def _complete_streams() -> None:
+    """Python has no stream object where the caller closed the descriptor."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115  # kept open
+
+
+def _output_lost(error: OSError) -> int:
+    # files are handled where they are used: what is left is our own output
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return Exit.DONE  # the reader of our output has left: nothing to say, and nobody to say it to
+    return _say(BadFile(file=tr("sortie standard", "standard output"), reason=reason(error)))
+
+
 def _run(words: list[str]) -> int:
     from cpxd.cli import card, logs, pin, readers, sign
 
-    options = parser.build((card.add, pin.add, sign.add, readers.add, logs.add), __version__).parse_args(words)
+    try:
+        options = parser.build((card.add, pin.add, sign.add, readers.add, logs.add), __version__).parse_args(words)
+    except SystemExit:  # --help, --version
+        return Exit.DONE
     return int(options.run(options))
 
 
 def _say(error: CpxError) -> int:
     log.write("error", code=error.code)
-    sys.stderr.write(f"cpxd{tr(' : ', ': ')}{error}\n")
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"cpxd{tr(' : ', ': ')}{error}\n")
+        sys.stderr.flush()
     return int(error.exit)
 
 

@@ -85,10 +85,16 @@ def json_states(states: CodeStates) -> dict[str, dict[str, object]]:
 
 def lines(states: CodeStates) -> list[str]:
     """The state of both codes for a person."""
-    return [_pin_line(states.pin), _unblock_line(states.unblock)]
+    return [_pin_line(states), _unblock_line(states.unblock)]
 
 
-def _pin_line(state: PinState) -> str:
+def _pin_line(states: CodeStates) -> str:
+    state = states.pin
+    if state.blocked and states.unblock.blocked:
+        return tr(
+            "Code porteur        bloqué définitivement : commandez une nouvelle carte",
+            "PIN                 blocked for good: order a new card",
+        )
     if state.blocked:
         return tr(
             "Code porteur        bloqué : cpxd pin unblock, avec le code de déblocage à 8 chiffres",

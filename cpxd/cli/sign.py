@@ -9,6 +9,7 @@ from typing import Any
 
 from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
 from cpxd.errors import Exit
+from cpxd.files import check_output, write_new
 from cpxd.service import codes, signing
 from cpxd.text import tr
 
@@ -25,13 +26,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    output = options.output or options.file.with_name(options.file.name + ".p7s")
     content = signing.read_document(options.file)
-    signing.check_output(options.file, output)
+    output = check_output(options.file, options.output or Path(f"{options.file}.p7s"))
     with open_card(options) as card:
         codes.verify(card, consent(options))
         signature = signing.sign_cms(card, content)
-    signing.write_new(output, signature)
+    write_new(output, signature)
     if options.json:
         show_json({"reader": card.reader, "file": str(options.file), "output": str(output), "sha256": content.digest.hex()})
     else:

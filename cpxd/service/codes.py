@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cpxd import errors
 from cpxd.apdu import Secret
 from cpxd.card.application import Code
 from cpxd.card.pin import check_counter, check_format, code_name
@@ -30,7 +31,7 @@ def states(card: OpenCard) -> CodeStates:
 
 def verify(card: OpenCard, consent: Consent) -> None:
     """Ask for the PIN and prove it to the card."""
-    pin_state = states(card).pin
+    pin_state = _pin_state(card)
     last = _allowed(Code.PIN, pin_state, consent)
     with consent.source.ask(_prompt(code_name(Code.PIN), pin_state)) as pin:
         card.run(lambda session, begin: session.verify(begin, pin, last_try=last))
@@ -38,7 +39,7 @@ def verify(card: OpenCard, consent: Consent) -> None:
 
 def change(card: OpenCard, consent: Consent) -> None:
     """Ask for the PIN and a new one, and replace it."""
-    pin_state = states(card).pin
+    pin_state = _pin_state(card)
     last = _allowed(Code.PIN, pin_state, consent)
     with consent.source.ask(_prompt(tr("Code porteur actuel", "Current PIN"), pin_state)) as old:
         check_format(Code.PIN, old)
@@ -54,6 +55,14 @@ def unblock(card: OpenCard, consent: Consent) -> PinState:
         check_format(Code.UNBLOCK, code)
         with _new_pin(consent.source) as new:
             return card.run(lambda session, begin: session.unblock(begin, code, new, last_try=last))
+
+
+def _pin_state(card: OpenCard) -> PinState:
+    """State of the PIN; PinBlockedForGood when the unblock code is blocked too: unblocking is no advice then."""
+    both = states(card)
+    if both.pin.blocked and both.unblock.blocked:
+        raise errors.PinBlockedForGood()
+    return both.pin
 
 
 def _new_pin(source: CodeSource) -> Secret:

@@ -48,13 +48,15 @@ def choose(reader: str | None) -> Place:
         raise errors.NoReader()
     if reader is not None:
         return _checked(_named(found, reader))
+    return _checked(_only(found))
+
+
+def _only(found: list[Place]) -> Place:
+    """The place with the only CPx card; without one, the first that says why."""
     usable = [place for place in found if place.usable]
     if len(usable) > 1:
         raise errors.SeveralCards(readers=" ; ".join(f"« {place.state.name} »" for place in usable))
-    if usable:
-        return usable[0]
-    inserted = [place for place in found if place.state.present]
-    return _checked(inserted[0] if inserted else found[0])
+    return (usable or [place for place in found if place.state.present] or found)[0]
 
 
 def _named(found: list[Place], reader: str) -> Place:
@@ -63,9 +65,7 @@ def _named(found: list[Place], reader: str) -> Place:
     match = exact or part
     if not match or not reader:
         raise errors.UnknownReader(reader=reader)
-    if len(match) > 1:
-        raise errors.SeveralCards(readers=" ; ".join(f"« {place.state.name} »" for place in match))
-    return match[0]
+    return _only(match)
 
 
 def _checked(place: Place) -> Place:

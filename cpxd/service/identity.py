@@ -10,6 +10,7 @@ from typing import Any
 from cpxd import errors
 from cpxd.card.session import Begin, CardSession, CodeStates
 from cpxd.config import Settings
+from cpxd.files import read_small, reason
 from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.dictionary import Dictionary, dictionary
 from cpxd.record.errors import DictionaryError, RecordError, SituationError
@@ -17,6 +18,7 @@ from cpxd.record.identity import compose, decode_objects, to_json
 from cpxd.record.model import CardRecord
 from cpxd.record.objects import check_situations
 from cpxd.service.desk import OpenCard
+from cpxd.text import tr
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,11 @@ def _dictionary(settings: Settings) -> Dictionary:
     if not name:
         return dictionary()
     try:
-        return dictionary(Path(name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, DictionaryError) as error:
-        raise errors.BadConfig(file=name, reason=error) from None
+        return dictionary(read_small(Path(name)))
+    except (DictionaryError, RecursionError) as error:
+        raise errors.BadConfig(file=name, reason=tr(f"dictionnaire refusé ({error})", f"dictionary refused ({error})")) from None
+    except (OSError, ValueError) as error:
+        raise errors.BadConfig(file=name, reason=reason(error)) from None
 
 
 def as_json(identity: Identity) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files a person names: read bounded, written whole or not at all, and never over something that is not a regular file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from cpxd.errors import BadFile
+from cpxd.text import Text, tr
+
+_REASONS = {
+    errno.ENOENT: Text("n'existe pas", "does not exist"),
+    errno.EACCES: Text("accès refusé", "access denied"),
+    errno.EPERM: Text("accès refusé", "access denied"),
+    errno.EISDIR: Text("c'est un dossier", "it is a folder"),
+    errno.ENOTDIR: Text("un nom du chemin n'est pas un dossier", "a part of the path is no folder"),
+    errno.ENOSPC: Text("plus de place sur le disque", "no space left on the disk"),
+    errno.EDQUOT: Text("quota de disque atteint", "disk quota reached"),
+    errno.EROFS: Text("disque en lecture seule", "read-only disk"),
+    errno.ENAMETOOLONG: Text("nom trop long", "name too long"),
+    errno.ELOOP: Text("liens en boucle", "links in a loop"),
+    errno.EIO: Text("erreur du disque", "disk error"),
+    errno.EBADF: Text("descripteur fermé", "closed descriptor"),
+    errno.EPIPE: Text("lecteur parti", "reader gone"),
+}
+_NAME_LIMIT = 255  # bytes of one file name, on every Linux file system
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be used, in the person's words."""
+    if isinstance(error, UnicodeDecodeError):
+        return tr("ce n'est pas un texte UTF-8", "it is no UTF-8 text")
+    if isinstance(error, OSError) and error.errno in _REASONS:
+        return str(_REASONS[error.errno])
+    return tr("nom ou fichier inutilisable", "unusable name or file")
+
+
+def read_small(path: Path, limit: int = 1 << 20) -> str:
+    """Text of a regular file of at most `limit` bytes. Raises OSError, UnicodeDecodeError; never waits on a pipe."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, "too large")
+    return content.decode("utf-8")
+
+
+def check_output(document: Path, output: Path) -> Path:
+    """Where a result would be written, links followed. Raises BadFile when that cannot be, before anybody is asked anything."""
+    try:
+        target = output.resolve()
+        if len(os.fsencode(target.name)) > _NAME_LIMIT:
+            raise OSError(errno.ENAMETOOLONG, "")
+        if not target.name or target.is_dir():
+            raise OSError(errno.EISDIR, "")
+        if not target.parent.is_dir():
+            raise BadFile(file=output, reason=tr("le dossier n'existe pas", "the folder does not exist"))
+        if target.exists():
+            _check_existing(document, output, target)
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise BadFile(file=output, reason=tr("dossier protégé en écriture", "the folder is write-protected"))
+    except (OSError, ValueError) as error:
+        raise BadFile(file=output, reason=reason(error)) from None
+    return target
+
+
+def _check_existing(document: Path, output: Path, target: Path) -> None:
+    if not stat.S_ISREG(target.stat().st_mode):
+        raise BadFile(file=output, reason=tr("ce n'est pas un fichier ordinaire", "it is no regular file"))
+    if target.samefile(document):
+        raise BadFile(file=output, reason=tr("c'est le document lui-même", "it is the document itself"))
+    if not os.access(target, os.W_OK):
+        raise BadFile(file=output, reason=tr("fichier protégé en écriture", "the file is write-protected"))
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a regular file whole or not at all; `path` as `check_output` gave it. Raises BadFile."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=".cpxd-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise BadFile(file=path, reason=reason(error)) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
