@@ -201,9 +201,9 @@ class Lab:
             self._running().kill()
 
     def restart_pcscd(self) -> None:
-        """A new pcscd on the same socket, with the cards that were in."""
+        """A new pcscd on the same socket, with the cards that were in, inserted anew (without faults, traces empty)."""
         with self._lock:
-            cards = {slot: handle.card for slot, handle in self._handles.items()}
+            cards = {slot: handle.card for slot, handle in self._handles.items() if not handle.session.pulled}
             for handle in self._handles.values():
                 handle.pull()
             self.readers = self._running().restart()

@@ -112,6 +112,7 @@ class Session:
         self.card = card
         self.options = options or Options()
         self.error: BaseException | None = None
+        self.pulled = False  # by `pull` or a fault; not when the reader went away
         self._link = link
         self._tcp = link.family != socket.AF_UNIX
         self._lock = threading.Lock()
@@ -132,6 +133,7 @@ class Session:
 
     def pull(self) -> None:
         """Out of the reader, even in the middle of an exchange. Returns once the card is served no more."""
+        self.pulled = True
         self._stopped.set()
         with contextlib.suppress(OSError):
             self._link.shutdown(socket.SHUT_RDWR)
@@ -156,7 +158,9 @@ class Session:
         try:
             while (payload := self._receive()) is not None:
                 self._serve(payload)
-        except (_Pulled, ConnectionError):
+        except _Pulled:
+            self.pulled = True
+        except ConnectionError:
             pass
         except OSError:
             if not self._stopped.is_set():

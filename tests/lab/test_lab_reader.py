@@ -242,10 +242,12 @@ def test_pcscd_restarted_and_gone() -> None:
         lab.restart_pcscd()
         assert [reader.present for reader in lab.shown()] == [True, False, True]
         assert ask(lab, "h, _ = connect(2); say(transmit(h, '00A40400'))") == "00a404009000"
+        lab.card(2).pull()
         lab.kill_pcscd()
         refused = "say(hex(scard.SCardEstablishContext(2)[0] & 0xFFFFFFFF))"
         assert ask(lab, refused) == "0x8010001d"  # SCARD_E_NO_SERVICE, at once
         lab.restart_pcscd()
+        assert [reader.present for reader in lab.shown()] == [True, False, False]
         assert ask(lab, "h, _ = connect(0); say(transmit(h, '00A40400'))") == "00a404009000"
 
 
