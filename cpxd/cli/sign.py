@@ -27,11 +27,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     content = signing.read_document(options.file)
-    output = check_output(options.file, options.output or Path(f"{options.file}.p7s"))
+    output = options.output or Path(f"{options.file}.p7s")
+    target = check_output(options.file, output)
     with open_card(options) as card:
         codes.verify(card, consent(options))
         signature = signing.sign_cms(card, content)
-    write_new(output, signature)
+    write_new(target, signature)
     if options.json:
         show_json({"reader": card.reader, "file": str(options.file), "output": str(output), "sha256": content.digest.hex()})
     else:
