@@ -22,7 +22,7 @@ from typing import Any
 
 from simulator import faults, transport
 from simulator.errors import LabError
-from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup
+from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup, writable_in_configuration
 from simulator.pcscwire import Reader
 from simulator.timing import Delay, delay_model
 from simulator.tracefile import TraceWriter
@@ -292,5 +292,5 @@ class Lab:
 def _short_folder() -> str:
     """Socket paths hold 107 bytes, and what lies under /run is hidden from the private pcscd."""
     usual = os.path.realpath(tempfile.gettempdir())
-    unfit = len(usual) > 60 or usual == "/run" or usual.startswith("/run/") or any(c in usual for c in " \"'\\:#")
+    unfit = len(usual) > 60 or f"{usual}/".startswith("/run/") or not writable_in_configuration(usual)
     return "/tmp" if unfit else usual  # noqa: S108 - mkdtemp makes a private folder in it

@@ -177,7 +177,7 @@ class PrivatePcscd:
     def _reachable(self, driver: Path) -> Path:
         """The driver under a name that the reader configuration can hold and that no tmpfs hides."""
         resolved = driver.resolve()
-        if resolved.is_relative_to("/run") or re.search(r"[^\w./+-]", str(resolved)):
+        if resolved.is_relative_to("/run") or not writable_in_configuration(str(resolved)):
             return Path(shutil.copyfile(resolved, self.setup.folder / resolved.name))
         return resolved
 
@@ -269,6 +269,11 @@ class PrivatePcscd:
         if not said.startswith("ok"):
             raise LabError(f"pcscd privé : {said}", f"private pcscd: {said}")
         return said
+
+
+def writable_in_configuration(path: str) -> bool:
+    """pcscd's reader configuration takes few characters outside quotes, and fewer versions agree on quotes."""
+    return re.fullmatch(r"[A-Za-z0-9_./-]+", path) is not None
 
 
 def _stanza(name: str, device: str, library: Path, channel: int) -> str:
