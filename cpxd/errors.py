@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 from typing import ClassVar
 
-from cpxd.text import Text
+from cpxd.text import Text, printable
 
 
 class Exit(IntEnum):
@@ -31,6 +31,8 @@ class Exit(IntEnum):
     REFUSED = 30
     BAD_INPUT = 40
     VERIFICATION_FAILED = 50
+    INDETERMINATE = 51
+    REMOTE = 60
     INTERNAL = 70
 
 
@@ -62,7 +64,7 @@ class CpxError(Exception):
 
     def sentence(self) -> str:
         """One line in the person's language."""
-        return " ".join(str(self.what).format_map(_Blank(self.details)).split())
+        return printable(str(self.what).format_map(_Blank(self.details)))
 
     def __str__(self) -> str:
         return f"{self.code} {self.sentence()}"
@@ -362,6 +364,92 @@ class BadFile(CpxError):
 class BadConfig(CpxError):
     code, exit, fault = "CPX-141", Exit.BAD_INPUT, Fault.WORKSTATION
     what = Text("Configuration « {file} » : {reason}.", "Configuration “{file}”: {reason}.")
+
+
+# --- signatures -----------------------------------------------------------------------------------------------------
+
+
+class BadDocument(CpxError):
+    code, exit, fault = "CPX-150", Exit.BAD_INPUT, Fault.PERSON
+    what = Text(
+        "Ce document ne peut pas être signé en {format} : {reason}. Rien n'a été écrit.",
+        "This document cannot be signed as {format}: {reason}. Nothing was written.",
+    )
+
+
+class DocumentTooLarge(CpxError):
+    code, exit, fault = "CPX-151", Exit.BAD_INPUT, Fault.PERSON
+    what = Text(
+        "Document trop gros pour le format {format} : {size} octets, au plus {limit}. Utilisez --format cms ou cades (détaché).",
+        "Document too large for the format {format}: {size} bytes, at most {limit}. Use --format cms or cades (detached).",
+    )
+
+
+class StampFailed(CpxError):
+    code, exit, fault, retry = "CPX-152", Exit.REMOTE, Fault.WORKSTATION, True
+    what = Text(
+        "L'horodatage n'a pas été obtenu ({reason}). Rien n'a été écrit ; vérifiez le réseau et l'adresse [sign] tsa.",
+        "No time stamp was obtained ({reason}). Nothing was written; check the network and the address [sign] tsa.",
+    )
+
+
+class RevocationUnavailable(CpxError):
+    code, exit, fault, retry = "CPX-153", Exit.REMOTE, Fault.WORKSTATION, True
+    what = Text(
+        "L'état de révocation n'a pas été obtenu ({reason}). Rien n'a été écrit ; vérifiez le réseau.",
+        "The revocation state was not obtained ({reason}). Nothing was written; check the network.",
+    )
+
+
+class SignerNotValid(CpxError):
+    code, exit, fault = "CPX-154", Exit.BAD_INPUT, Fault.CARD
+    what = Text(
+        "Le certificat de signature est valable du {start} au {end}, et il est {now} sur ce poste :"
+        " carte expirée, ou horloge fausse. Rien n'a été écrit.",
+        "The signing certificate is valid from {start} to {end}, and it is {now} on this workstation:"
+        " expired card, or wrong clock. Nothing was written.",
+    )
+
+
+class SignerRevoked(CpxError):
+    code, exit, fault = "CPX-155", Exit.BAD_INPUT, Fault.CARD
+    what = Text(
+        "Le certificat de signature est révoqué depuis le {since} (carte en opposition). Rien n'a été écrit.",
+        "The signing certificate has been revoked since {since}. Nothing was written.",
+    )
+
+
+class WrongClock(CpxError):
+    code, exit, fault = "CPX-156", Exit.BAD_INPUT, Fault.WORKSTATION
+    what = Text(
+        "L'horloge de ce poste ({now}) et celle de l'autorité d'horodatage ({stamped}) ne s'accordent pas."
+        " Rien n'a été écrit ; mettez le poste à l'heure.",
+        "The clock of this workstation ({now}) and that of the time-stamping authority ({stamped}) disagree."
+        " Nothing was written; set the clock.",
+    )
+
+
+class HashRefused(CpxError):
+    code, exit, fault = "CPX-157", Exit.REFUSED, Fault.PERSON
+    what = Text(
+        "« {origin} » demande de signer une empreinte, c'est-à-dire un contenu que personne ne peut lire : refusé."
+        " Seul un administrateur peut l'autoriser ([sign] hash_origins, configuration du poste).",
+        "“{origin}” asks to sign a hash, a content that nobody can read: refused."
+        " Only an administrator can allow it ([sign] hash_origins, machine configuration).",
+    )
+
+
+class NoSignature(CpxError):
+    code, exit, fault = "CPX-158", Exit.BAD_INPUT, Fault.PERSON
+    what = Text("Aucune signature lisible dans « {file} » : {reason}.", "No readable signature in “{file}”: {reason}.")
+
+
+class UntrustedSigner(CpxError):
+    code, exit, fault = "CPX-159", Exit.BAD_INPUT, Fault.CARD
+    what = Text(
+        "Le certificat ne remonte à aucune autorité connue ({issuer}), or ce niveau de signature l'exige. Rien n'a été écrit.",
+        "The certificate leads to no known authority ({issuer}), which this level of signature needs. Nothing was written.",
+    )
 
 
 class Internal(CpxError):

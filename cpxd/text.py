@@ -45,3 +45,9 @@ def language() -> Language:
 def tr(fr: str, en: str) -> str:
     """The one of the two texts that the person reads."""
     return str(Text(fr, en))
+
+
+def printable(value: object) -> str:
+    """`value` as one line that a terminal may show: no control character, no lone surrogate, blanks folded."""
+    words = " ".join(str(value).split())
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)

@@ -40,6 +40,8 @@ _HASHES: dict[str, HashAlgorithm] = {
     "sha384": SHA384(),
     "sha512": SHA512(),
 }
+# answers of a card that shows the ATR of ours and has not its application
+_NO_APPLICATION = (SW.INSTRUCTION_NOT_SUPPORTED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.FILE_NOT_FOUND)
 _MOVED = (SW.DATA_NOT_FOUND, SW.CONDITIONS_NOT_SATISFIED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.WRONG_P1P2)
 
 
@@ -72,7 +74,12 @@ class CardSession:
 
     def _known(self, card: Application) -> Root:
         if self._root is None:
-            self._root = read_root(card)
+            try:
+                self._root = read_root(card)
+            except errors.CardRefused as error:
+                if error.sw not in _NO_APPLICATION:
+                    raise
+                raise registry_error(self.link.atr, None) from None
             self._seen_epoch = self.link.epoch
         return self._root
 

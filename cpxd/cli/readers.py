@@ -8,7 +8,7 @@ from typing import Any
 
 from cpxd.card.registry import Kind
 from cpxd.cli.common import add_json, show_json
-from cpxd.errors import Exit
+from cpxd.errors import Exit, NoReader
 from cpxd.service.desk import Place, places
 from cpxd.text import tr
 
@@ -25,7 +25,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         show_json([_json(place) for place in found])
     elif not found:
-        print(tr("Aucun lecteur branché.", "No reader is connected."))
+        raise NoReader()
     else:
         print("\n".join(f"{place.state.name} : {_words(place)}" for place in found))
     return Exit.DONE if found else Exit.NO_READER

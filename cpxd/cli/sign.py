@@ -11,7 +11,7 @@ from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card,
 from cpxd.errors import Exit
 from cpxd.files import check_output, write_new
 from cpxd.service import codes, signing
-from cpxd.text import tr
+from cpxd.text import printable, tr
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -36,5 +36,6 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         show_json({"reader": card.reader, "file": str(options.file), "output": str(output), "sha256": content.digest.hex()})
     else:
-        print(tr(f"Signé : {output} ({content.size} octets signés)", f"Signed: {output} ({content.size} bytes signed)"))
+        name = printable(output)
+        print(tr(f"Signé : {name} ({content.size} octets signés)", f"Signed: {name} ({content.size} bytes signed)"))
     return Exit.DONE

@@ -143,8 +143,11 @@ class Context:
             self._rest(reader, min(0.25, max(0.0, limit - time.monotonic())))
 
     def _rest(self, reader: str, seconds: float) -> None:
-        held = scard.SCARD_STATE_PRESENT | scard.SCARD_STATE_EXCLUSIVE | scard.SCARD_STATE_INUSE
-        scard.SCardGetStatusChange(self._context, int(seconds * 1000), [(reader, held)])
+        """Wait until whoever holds the card does something, or `seconds` pass."""
+        time.sleep(min(seconds, 0.02))  # the state may change and change back: never ask in a tight loop
+        here = [_known_state(s) for s in self.states() if s.name == reader]
+        if here:
+            scard.SCardGetStatusChange(self._context, int(seconds * 1000), [(reader, here[0])])
 
 
 def _reader_state(name: str, state: int, atr: bytes) -> ReaderState:
@@ -160,7 +163,9 @@ def _reader_state(name: str, state: int, atr: bytes) -> ReaderState:
 
 
 def _known_state(state: ReaderState) -> int:
-    return (state.events << 16) | int(scard.SCARD_STATE_PRESENT if state.present else scard.SCARD_STATE_EMPTY)
+    flags = scard.SCARD_STATE_PRESENT if state.present else scard.SCARD_STATE_EMPTY
+    flags |= (scard.SCARD_STATE_INUSE if state.in_use else 0) | (scard.SCARD_STATE_EXCLUSIVE if state.exclusive else 0)
+    return (state.events << 16) | int(flags)
 
 
 class Link:
