@@ -13,12 +13,12 @@ CK_RV C_EncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJEC
 
 CK_RV C_Encrypt(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_Encrypt, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_Encrypt, session, in, in_len, out, out_len, CKF_ENCRYPT);
 }
 
 CK_RV C_EncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_EncryptUpdate, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_EncryptUpdate, session, in, in_len, out, out_len, CKF_ENCRYPT);
 }
 
 CK_RV C_EncryptFinal(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *out_len)
@@ -33,12 +33,12 @@ CK_RV C_DecryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJEC
 
 CK_RV C_Decrypt(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_Decrypt, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_Decrypt, session, in, in_len, out, out_len, CKF_DECRYPT);
 }
 
 CK_RV C_DecryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_DecryptUpdate, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_DecryptUpdate, session, in, in_len, out, out_len, CKF_DECRYPT);
 }
 
 CK_RV C_DecryptFinal(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *out_len)
@@ -98,7 +98,7 @@ CK_RV C_SignRecoverInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_O
 
 CK_RV C_SignRecover(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_SignRecover, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_SignRecover, session, in, in_len, out, out_len, CKF_SIGN_RECOVER);
 }
 
 CK_RV C_VerifyInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
@@ -128,27 +128,27 @@ CK_RV C_VerifyRecoverInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK
 
 CK_RV C_VerifyRecover(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_VerifyRecover, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_VerifyRecover, session, in, in_len, out, out_len, CKF_VERIFY_RECOVER);
 }
 
 CK_RV C_DigestEncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_DigestEncryptUpdate, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_DigestEncryptUpdate, session, in, in_len, out, out_len, CKF_DIGEST | CKF_ENCRYPT);
 }
 
 CK_RV C_DecryptDigestUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_DecryptDigestUpdate, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_DecryptDigestUpdate, session, in, in_len, out, out_len, CKF_DECRYPT | CKF_DIGEST);
 }
 
 CK_RV C_SignEncryptUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_SignEncryptUpdate, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_SignEncryptUpdate, session, in, in_len, out, out_len, CKF_SIGN | CKF_ENCRYPT);
 }
 
 CK_RV C_DecryptVerifyUpdate(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out, CK_ULONG *out_len)
 {
-    return call_in_out(CALL_C_DecryptVerifyUpdate, session, in, in_len, out, out_len);
+    return call_in_out(CALL_C_DecryptVerifyUpdate, session, in, in_len, out, out_len, CKF_DECRYPT | CKF_VERIFY);
 }
 
 CK_RV C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *template, CK_ULONG count,

@@ -120,9 +120,11 @@ CK_RV call_out(enum call_id id, CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULON
 }
 
 CK_RV call_in_out(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
-                  CK_ULONG *out_len)
+                  CK_ULONG *out_len, CK_FLAGS cancels)
 {
     struct rpc rpc;
+    bool unsent;
+    CK_RV rv;
 
     rpc_enter(&rpc, id);
     rpc_require(&rpc, out_len != NULL && (in != NULL || in_len == 0));
@@ -131,7 +133,11 @@ CK_RV call_in_out(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *in,
     rpc_put_room(&rpc, out, out_len != NULL ? *out_len : 0);
     if (rpc_run(&rpc))
         rpc_get_bytes(&rpc, out, out_len);
-    return rpc_leave(&rpc);
+    unsent = rpc.frame.failed == CKR_DATA_LEN_RANGE;
+    rv = rpc_leave(&rpc);
+    if (unsent) /* an error ends the operation, which the peer has not learnt */
+        (void)call_cancel(session, cancels);
+    return rv;
 }
 
 CK_RV call_update(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *in, CK_ULONG in_len)
@@ -159,11 +165,11 @@ CK_RV call_whole(enum call_id whole, enum call_id update, enum call_id final, CK
     CK_RV rv;
 
     if (in == NULL || in_len <= PIECE || out_len == NULL)
-        return call_in_out(whole, session, in, in_len, out, out_len);
+        return call_in_out(whole, session, in, in_len, out, out_len, 0);
     if (out == NULL)
-        return call_in_out(whole, session, in, PIECE, NULL, out_len);
+        return call_in_out(whole, session, in, PIECE, NULL, out_len, 0);
     /* Once data is given the operation cannot be asked again: the room must be known to suffice before. */
-    rv = call_in_out(whole, session, in, PIECE, NULL, &needed);
+    rv = call_in_out(whole, session, in, PIECE, NULL, &needed, 0);
     if (rv == CKR_OK && needed > *out_len) {
         *out_len = needed;
         rv = CKR_BUFFER_TOO_SMALL;

@@ -16,8 +16,9 @@ CK_RV call_in(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *in, CK_
 CK_RV call_in_in(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *first, CK_ULONG first_len,
                  const CK_BYTE *second, CK_ULONG second_len);
 CK_RV call_out(enum call_id id, CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *out_len);
+/* Data longer than a frame: CKR_DATA_LEN_RANGE, and the operation `cancels` is ended. */
 CK_RV call_in_out(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *in, CK_ULONG in_len, CK_BYTE *out,
-                  CK_ULONG *out_len);
+                  CK_ULONG *out_len, CK_FLAGS cancels);
 CK_RV call_cancel(CK_SESSION_HANDLE session, CK_FLAGS flags);
 
 /* An Update call whose data may be longer than a frame: sent in pieces. */
