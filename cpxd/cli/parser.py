@@ -98,6 +98,10 @@ def _codes() -> str:
         Exit.REFUSED: tr("refusé par la personne", "refused by the person"),
         Exit.BAD_INPUT: tr("donnée incorrecte", "bad input"),
         Exit.VERIFICATION_FAILED: tr("vérification en échec", "verification failed"),
+        Exit.INDETERMINATE: tr(
+            "signature intacte, mais qu'on ne peut pas dire valable", "signature intact, but not known to be valid"
+        ),
+        Exit.REMOTE: tr("service distant injoignable", "remote service out of reach"),
         Exit.INTERNAL: tr("erreur interne", "internal error"),
     }
     lines = "\n".join(f"  {code.value:2}  {word}" for code, word in words.items())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detached CMS signatures (RFC 5652) with the attributes that bind the signer's certificate (RFC 5035).
+"""CMS signatures (RFC 5652) and their CAdES profiles (EN 319 122-1): detached or enveloping, B-B, and what B-T and B-LT add.
 
 The signer is whoever can sign a hash: one method, one certificate. Nothing here knows a card.
 """
@@ -10,22 +10,18 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-from asn1crypto import algos, cms, tsp, x509
+from asn1crypto import algos, cms, core, crl, ocsp, tsp, x509
+
+from cpxd.signature.revocation import Evidence
+from cpxd.signature.signer import SALT, Padding, Signer
+
+__all__ = ["Content", "Signer", "add_evidence", "add_timestamp", "read_content", "sign_detached", "sign_enclosed"]
 
 _BLOCK = 1 << 20
-
-
-class Signer(Protocol):
-    """A key that signs, and the certificate that says whose it is."""
-
-    @property
-    def certificate(self) -> bytes:
-        """DER of the X.509 certificate."""
-
-    def sign(self, digest: bytes) -> bytes:
-        """RSA PKCS#1 v1.5 signature of a SHA-256 hash (32 bytes)."""
+_TIMESTAMP = "signature_time_stamp_token"
+_UTC_TIME_ENDS = 2050  # RFC 5652 §11.3
 
 
 @dataclass(frozen=True)
@@ -46,17 +42,26 @@ def read_content(source: BinaryIO) -> Content:
 
 
 def sign_detached(content: Content, signer: Signer, *, at: datetime | None = None) -> bytes:
-    """DER of a ContentInfo with detached SignedData: SHA-256, RSA PKCS#1 v1.5, one signer, its certificate inside.
+    """DER of a ContentInfo with detached SignedData: SHA-256, one signer, its certificate inside. A CAdES B-B signature too.
 
     Signed attributes: content type, message digest, signing time (RFC 5652 §11), signing certificate v2 (RFC 5035 §3).
     """
+    return _signed_data(content.digest, None, signer, at)
+
+
+def sign_enclosed(document: bytes, signer: Signer, *, at: datetime | None = None) -> bytes:
+    """As `sign_detached`, with the document inside (enveloping)."""
+    return _signed_data(hashlib.sha256(document).digest(), document, signer, at)
+
+
+def _signed_data(digest: bytes, enclosed: bytes | None, signer: Signer, at: datetime | None) -> bytes:
     certificate = x509.Certificate.load(signer.certificate)
     attributes = cms.CMSAttributes(
         [
             _attribute("content_type", "data"),
-            _attribute("signing_time", cms.Time({"utc_time": (at or datetime.now(UTC)).replace(microsecond=0)})),
-            _attribute("message_digest", content.digest),
-            _attribute("signing_certificate_v2", _signing_certificate(signer.certificate)),
+            _attribute("signing_time", _time(at or datetime.now(UTC))),
+            _attribute("message_digest", digest),
+            _attribute("signing_certificate_v2", signing_certificate(signer.certificate)),
         ]
     )
     # RFC 5652 §5.4: what is signed is the DER of the attributes as a SET OF, not with their implicit tag
@@ -70,29 +75,96 @@ def sign_detached(content: Content, signer: Signer, *, at: datetime | None = Non
             ),
             "digest_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}),
             "signed_attrs": attributes,
-            "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "sha256_rsa"}),
+            "signature_algorithm": signature_algorithm(signer.padding),
             "signature": signature,
         }
     )
-    return _content_info([certificate], info)
-
-
-def _content_info(certificates: Iterable[x509.Certificate], info: cms.SignerInfo) -> bytes:
+    encapsulated: dict[str, object] = {"content_type": "data"}
+    if enclosed is not None:
+        encapsulated["content"] = core.OctetString(enclosed)
     signed = cms.SignedData(
         {
             "version": "v1",
             "digest_algorithms": [algos.DigestAlgorithm({"algorithm": "sha256"})],
-            "encap_content_info": {"content_type": "data"},
-            "certificates": [cms.CertificateChoices("certificate", c) for c in certificates],
+            "encap_content_info": encapsulated,
+            "certificates": [cms.CertificateChoices("certificate", certificate)],
             "signer_infos": [info],
         }
     )
     return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())
 
 
+def signature_algorithm(padding: Padding) -> algos.SignedDigestAlgorithm:
+    """sha256WithRSAEncryption, or RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 4056 §3)."""
+    if padding == "pkcs1":
+        return algos.SignedDigestAlgorithm({"algorithm": "sha256_rsa"})
+    sha256 = algos.DigestAlgorithm({"algorithm": "sha256"})
+    parameters = algos.RSASSAPSSParams(
+        {
+            "hash_algorithm": sha256,
+            "mask_gen_algorithm": algos.MaskGenAlgorithm({"algorithm": "mgf1", "parameters": sha256}),
+            "salt_length": SALT,
+        }
+    )
+    return algos.SignedDigestAlgorithm({"algorithm": "rsassa_pss", "parameters": parameters})
+
+
+def signature_value(signature: bytes) -> bytes:
+    """The signature of the only signer: what a time stamp is taken over (EN 319 122-1 §5.3)."""
+    return bytes(_only_signer(cms.ContentInfo.load(signature))["signature"].native)
+
+
+def add_timestamp(signature: bytes, token: bytes) -> bytes:
+    """The signature with a time-stamp token over its value (B-T)."""
+    info = cms.ContentInfo.load(signature)
+    signer = _only_signer(info)
+    stamp = cms.CMSAttribute({"type": _TIMESTAMP, "values": [cms.ContentInfo.load(token)]})
+    signer["unsigned_attrs"] = cms.CMSAttributes([*_present(signer["unsigned_attrs"]), stamp])
+    return bytes(info.dump(force=True))
+
+
+def add_evidence(signature: bytes, certificates: Iterable[bytes], evidence: Evidence) -> bytes:
+    """The signature with the certificates and revocation data that validate it (B-LT, EN 319 122-1 §5.5 and §6.3)."""
+    info = cms.ContentInfo.load(signature)
+    signed = info["content"]
+    held = {choice.dump() for choice in signed["certificates"]}
+    signed["certificates"] = cms.CertificateSet(
+        [
+            *signed["certificates"],
+            *(cms.CertificateChoices("certificate", x509.Certificate.load(c)) for c in certificates if c not in held),
+        ]
+    )
+    lists = [cms.RevocationInfoChoice("crl", crl.CertificateList.load(der)) for der in evidence.crls]
+    for der in evidence.ocsps:
+        other = cms.OtherRevocationInfoFormat(
+            {"other_rev_info_format": "ocsp_response", "other_rev_info": ocsp.OCSPResponse.load(der)}
+        )
+        lists.append(cms.RevocationInfoChoice("other", other))
+    if lists:
+        signed["crls"] = cms.RevocationInfoChoices([*_present(signed["crls"]), *lists])
+    if evidence.ocsps:
+        signed["version"] = "v5"  # RFC 5652 §5.1: for revocation data of another kind
+    return bytes(info.dump(force=True))
+
+
+def _present(values: core.Asn1Value) -> list[core.Asn1Value]:
+    return [] if isinstance(values, core.Void) else list(values)
+
+
+def _only_signer(info: cms.ContentInfo) -> cms.SignerInfo:
+    (signer,) = info["content"]["signer_infos"]
+    return signer
+
+
 def _attribute(kind: str, value: object) -> cms.CMSAttribute:
     return cms.CMSAttribute({"type": kind, "values": [value]})
 
 
-def _signing_certificate(der: bytes) -> tsp.SigningCertificateV2:
+def _time(at: datetime) -> cms.Time:
+    moment = at.astimezone(UTC).replace(microsecond=0)
+    return cms.Time({"utc_time" if moment.year < _UTC_TIME_ENDS else "general_time": moment})
+
+
+def signing_certificate(der: bytes) -> tsp.SigningCertificateV2:
+    """RFC 5035 §3: the hash (SHA-256, the default) that ties the signature to one certificate."""
     return tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2({"cert_hash": hashlib.sha256(der).digest()})]})

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What signatures need of the network: one bounded request to a CRL, OCSP or time-stamp server, through the system's proxy."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from email.message import Message
+from typing import IO
+from urllib.parse import urlsplit
+
+from cpxd.text import tr
+
+MAX_ANSWER = 32 << 20  # bytes: the CRL of a large authority
+_CHUNK = 1 << 16
+
+
+class FetchError(Exception):
+    """No answer that can be used. `str()` is a short reason in the person's language."""
+
+
+class _NoOtherScheme(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> urllib.request.Request | None:
+        _check(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+Fetch = Callable[[str, bytes | None, str], bytes]
+
+
+class Network:
+    """Asks servers. `wait`: seconds without a byte before it gives up."""
+
+    def __init__(self, wait: float) -> None:
+        self._wait = wait
+        self._opener = urllib.request.build_opener(_NoOtherScheme)
+
+    def __call__(self, url: str, body: bytes | None = None, kind: str = "") -> bytes:
+        """The answer to a GET, or to a POST of `body` whose media type is `kind`. Raises FetchError."""
+        _check(url)
+        request = urllib.request.Request(url, data=body, headers={"Content-Type": kind} if body else {})  # noqa: S310 - checked
+        try:
+            with self._opener.open(request, timeout=self._wait) as answer:
+                content = bytearray()
+                while block := answer.read(_CHUNK):
+                    content += block
+                    if len(content) > MAX_ANSWER:
+                        raise FetchError(tr(f"{url} : réponse trop longue", f"{url}: answer too long"))
+                return bytes(content)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise FetchError(f"{url} : HTTP {error.code}") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise FetchError(f"{url} : {reason}") from None
+
+
+def offline(url: str, body: bytes | None = None, kind: str = "") -> bytes:
+    """A network that is not there."""
+    raise FetchError(tr("hors ligne", "offline"))
+
+
+def _check(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise FetchError(tr(f"adresse refusée : {url}", f"refused address: {url}"))

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading a SignedData (RFC 5652 §5) strictly: a CMS or CAdES signature, the one inside a PDF, a time-stamp token.
+
+Strict means that whatever is not covered by the signature must be what it has to be: a bit that can change without a word is
+a bit somebody can use. Whose certificate it is, and what it is worth, is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from asn1crypto import algos, cms, core, tsp
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from cpxd.record.certificate import parse_certificate
+from cpxd.record.errors import RecordError
+from cpxd.signature.revocation import Evidence
+from cpxd.signature.signer import Padding, verify_rsa
+
+HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
+DigestOf = Callable[[str], bytes]  # hash name → hash of the content
+_CONTENT_TYPES = ("data", "tst_info")
+
+
+class BadSignature(Exception):
+    """The signature is wrong, or its structure is not one of ours. `str()` is a short technical reason."""
+
+
+@dataclass(frozen=True)
+class SignedPart:
+    """A signature that is mathematically right."""
+
+    content: bytes | None  # None: detached
+    certificate: bytes  # of the signer, DER
+    certificates: tuple[bytes, ...]  # all that were inside
+    evidence: Evidence
+    signing_time: datetime | None  # as the signer claims
+    bound: bool  # the certificate is named in the signed attributes (ESS): a CAdES signature
+    padding: Padding | None  # None: not RSA
+    hash_name: str
+    value: bytes
+    tokens: tuple[bytes, ...]  # time stamps over `value`
+    strange: tuple[str, ...]  # unsigned attributes that nobody vouches for
+
+
+def verify_signed_data(der: bytes, digest_of: DigestOf | None, *, content_type: str = "data") -> SignedPart:
+    """Check a ContentInfo with one signer. `digest_of`: of the detached content; None when it is inside. Raises BadSignature."""
+    try:
+        return _verify(der, digest_of, content_type)
+    except BadSignature:
+        raise
+    except Exception as error:  # asn1crypto raises half a dozen kinds on hostile bytes; all mean the same here
+        raise BadSignature(f"structure: {type(error).__name__}") from None
+
+
+def _verify(der: bytes, digest_of: DigestOf | None, content_type: str) -> SignedPart:
+    info = cms.ContentInfo.load(der, strict=True)
+    _must(info["content_type"].native == "signed_data", "not a SignedData")
+    signed = info["content"]
+    _must(len(signed["signer_infos"]) == 1, "not exactly one signer")
+    signer = signed["signer_infos"][0]
+    _must(signed["encap_content_info"]["content_type"].native == content_type, "content type")
+    content = _content(signed)
+    _must(content is None or digest_of is None, "content both inside and beside")
+    hash_name = _hash(signer["digest_algorithm"])
+    _must(hash_name in [_hash(a) for a in signed["digest_algorithms"]], "digest algorithms")
+    certificates = _certificates(signed)
+    certificate = _chosen(signer, certificates)
+    _check_versions(signed, signer, content_type)
+    if content is not None:
+        digest = hashlib.new(hash_name, content).digest()
+    elif digest_of is not None:
+        digest = digest_of(hash_name)
+    else:
+        raise BadSignature("the content is missing")
+    attributes = _attributes(signer)
+    _must(_single(attributes, "content_type").native == content_type, "content type attribute")
+    _must(_single(attributes, "message_digest").native == digest, "message digest")
+    bound = _bound(attributes, certificate)
+    value = signer["signature"].native
+    signed_digest = hashlib.new(hash_name, signer["signed_attrs"].untag().dump()).digest()
+    padding = _check_value(signer["signature_algorithm"], hash_name, certificate, signed_digest, value)
+    unsigned = _unsigned(signer)
+    time = attributes.get("signing_time")
+    return SignedPart(
+        content=content,
+        certificate=certificate,
+        certificates=certificates,
+        evidence=_evidence(signed),
+        signing_time=None if time is None else _single(attributes, "signing_time").native,
+        bound=bound,
+        padding=padding,
+        hash_name=hash_name,
+        value=value,
+        tokens=tuple(t.dump() for t in unsigned.pop("signature_time_stamp_token", ())),
+        strange=tuple(unsigned),
+    )
+
+
+def _must(condition: bool, reason: str) -> None:
+    if not condition:
+        raise BadSignature(reason)
+
+
+def _absent(value: core.Asn1Value) -> bool:
+    return isinstance(value, core.Void)
+
+
+def _content(signed: cms.SignedData) -> bytes | None:
+    content = signed["encap_content_info"]["content"]
+    return None if _absent(content) else bytes(content)
+
+
+def _hash(algorithm: algos.DigestAlgorithm) -> str:
+    name = algorithm["algorithm"].native
+    _must(name in HASHES, f"hash {name}")
+    _must(_absent(algorithm["parameters"]) or isinstance(algorithm["parameters"], core.Null), "hash parameters")
+    return str(name)
+
+
+def _certificates(signed: cms.SignedData) -> tuple[bytes, ...]:
+    if _absent(signed["certificates"]):
+        return ()
+    found = []
+    for choice in signed["certificates"]:
+        _must(choice.name == "certificate", "a certificate of an unknown kind")
+        found.append(choice.chosen.dump())
+    return tuple(found)
+
+
+def _chosen(signer: cms.SignerInfo, certificates: tuple[bytes, ...]) -> bytes:
+    from cpxd.signature.trust import asn1
+
+    sid = signer["sid"]
+    for der in certificates:
+        certificate = asn1(der)
+        if sid.name == "issuer_and_serial_number":
+            issuer, number = sid.chosen["issuer"].dump(), sid.chosen["serial_number"].native
+            match = certificate.issuer.dump() == issuer and certificate.serial_number == number
+        else:
+            match = certificate.key_identifier == sid.chosen.native
+        if match:
+            return der
+    raise BadSignature("the signer's certificate is missing")
+
+
+def _check_versions(signed: cms.SignedData, signer: cms.SignerInfo, content_type: str) -> None:
+    """RFC 5652 §5.1 and §5.3 give one number each."""
+    of_signer = "v1" if signer["sid"].name == "issuer_and_serial_number" else "v3"
+    others = not _absent(signed["crls"]) and any(choice.name == "other" for choice in signed["crls"])
+    expected = "v5" if others else "v3" if content_type != "data" or of_signer == "v3" else "v1"
+    _must(signer["version"].native == of_signer, "SignerInfo version")
+    _must(signed["version"].native == expected, "SignedData version")
+
+
+def _attributes(signer: cms.SignerInfo) -> dict[str, Any]:
+    _must(not _absent(signer["signed_attrs"]), "no signed attributes")
+    found: dict[str, Any] = {}
+    for attribute in signer["signed_attrs"]:
+        name = attribute["type"].native
+        _must(name not in found, f"{name} twice")
+        found[name] = attribute["values"]
+    return found
+
+
+def _single(attributes: dict[str, Any], name: str) -> Any:
+    values = attributes.get(name, ())
+    _must(len(values) == 1, f"{name}: not exactly one")
+    return values[0]
+
+
+def _bound(attributes: dict[str, Any], certificate: bytes) -> bool:
+    """RFC 5035 §5: the first identifier must be that of the certificate that verifies."""
+    for name, default in (("signing_certificate_v2", "sha256"), ("signing_certificate", "sha1")):
+        if name in attributes:
+            first = _single(attributes, name)["certs"][0]
+            _must(isinstance(first, tsp.ESSCertID | tsp.ESSCertIDv2), name)
+            kind = _hash(first["hash_algorithm"]) if name.endswith("v2") else default
+            _must(first["cert_hash"].native == hashlib.new(kind, certificate).digest(), "signed by another certificate")
+            return True
+    return False
+
+
+def _check_value(
+    algorithm: algos.SignedDigestAlgorithm, hash_name: str, certificate: bytes, digest: bytes, value: bytes
+) -> Padding | None:
+    name = algorithm["algorithm"].native
+    try:
+        spki = parse_certificate(certificate).spki
+    except RecordError:
+        raise BadSignature("the signer's certificate") from None
+    if name == "rsassa_pss":
+        salt = _pss_salt(algorithm["parameters"], hash_name)
+        _must(verify_rsa(spki, "pss", digest, value, hash_name, salt), "signature value")
+        return "pss"
+    _must(_absent(algorithm["parameters"]) or isinstance(algorithm["parameters"], core.Null), "signature parameters")
+    if name in ("rsassa_pkcs1v15", f"{hash_name}_rsa"):
+        _must(verify_rsa(spki, "pkcs1", digest, value, hash_name), "signature value")
+        return "pkcs1"
+    _must(name == f"{hash_name}_ecdsa", f"signature algorithm {name}")
+    _check_ecdsa(spki, hash_name, digest, value)
+    return None
+
+
+def _pss_salt(parameters: Any, hash_name: str) -> int:
+    mask = parameters["mask_gen_algorithm"]
+    _must(_hash(parameters["hash_algorithm"]) == hash_name, "PSS hash")
+    _must(mask["algorithm"].native == "mgf1" and _hash(mask["parameters"]) == hash_name, "PSS mask")
+    _must(parameters["trailer_field"].native in (1, "trailer_field_bc"), "PSS trailer")
+    return int(parameters["salt_length"].native)
+
+
+def _check_ecdsa(spki: bytes, hash_name: str, digest: bytes, value: bytes) -> None:
+    try:
+        key = serialization.load_der_public_key(spki)
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise BadSignature("key kind")
+        key.verify(value, digest, ec.ECDSA(Prehashed(HASHES[hash_name])))
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+        raise BadSignature("signature value") from None
+
+
+def _unsigned(signer: cms.SignerInfo) -> dict[str, Any]:
+    if _absent(signer["unsigned_attrs"]):
+        return {}
+    return {attribute["type"].native: attribute["values"] for attribute in signer["unsigned_attrs"]}
+
+
+def _evidence(signed: cms.SignedData) -> Evidence:
+    if _absent(signed["crls"]):
+        return Evidence()
+    crls, ocsps = [], []
+    for choice in signed["crls"]:
+        if choice.name == "other":
+            _must(choice.chosen["other_rev_info_format"].native == "ocsp_response", "revocation data of an unknown kind")
+            ocsps.append(choice.chosen["other_rev_info"].dump())
+        else:
+            crls.append(choice.chosen.dump())
+    return Evidence(tuple(crls), tuple(ocsps))

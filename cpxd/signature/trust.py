@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authorities a signature may lead to: the nine of IGC-Santé, and those a person or an administrator names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from asn1crypto import pem, x509
+
+from cpxd import errors
+from cpxd.record.certificate import CardCertificate, parse_certificate
+from cpxd.record.errors import RecordError
+from cpxd.text import tr
+
+_SUFFIXES = (".cer", ".crt", ".der", ".pem")
+MAX_FILE = 1 << 20
+
+
+@dataclass(frozen=True)
+class TrustStore:
+    """Authorities by their DER. `anchors`: where a chain may end; `others`: what may stand between."""
+
+    anchors: tuple[bytes, ...]
+    others: tuple[bytes, ...]
+
+    def issuer_chain(self, certificate: bytes, more: Iterable[bytes] = ()) -> tuple[bytes, ...]:
+        """The authorities above a certificate, its issuer first, as far as they are known by name; signatures are not checked."""
+        known = {_subject(der): der for der in (*more, *self.others, *self.anchors)}
+        chain: list[bytes] = []
+        current = certificate
+        while (issuer := known.get(_issuer(current))) is not None and issuer not in chain and issuer != current:
+            chain.append(issuer)
+            current = issuer
+        return tuple(chain)
+
+
+@lru_cache(1)
+def shipped() -> tuple[bytes, ...]:
+    """The nine authorities of IGC-Santé, DER."""
+    folder = resources.files("cpxd").joinpath("data/igc-sante")
+    return tuple(f.read_bytes() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".cer"))
+
+
+def load(*paths: Path | str) -> TrustStore:
+    """IGC-Santé and the authorities in files or folders (PEM bundles or DER). Raises BadFile."""
+    found = list(shipped())
+    for path in paths:
+        found += _read(Path(path))
+    unique = dict.fromkeys(found)
+    anchors = tuple(der for der in unique if _subject(der) == _issuer(der))
+    return TrustStore(anchors, tuple(der for der in unique if der not in anchors))
+
+
+def _read(path: Path) -> list[bytes]:
+    try:
+        files = sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES) if path.is_dir() else [path]
+        return [der for file in files for der in _certificates(file)]
+    except OSError as error:
+        raise errors.BadFile(file=path, reason=error.strerror or error) from None
+
+
+def _certificates(file: Path) -> list[bytes]:
+    content = file.read_bytes() if file.stat().st_size <= MAX_FILE else b""
+    try:
+        ders = [der for _, _, der in pem.unarmor(content, multiple=True)] if pem.detect(content) else [content]
+        return [_checked(der) for der in ders]
+    except (ValueError, RecordError):
+        reason = tr("pas un certificat d'autorité (PEM ou DER)", "no certificate of an authority (PEM or DER)")
+        raise errors.BadFile(file=file, reason=reason) from None
+
+
+def _checked(der: bytes) -> bytes:
+    parse_certificate(der)
+    if not x509.Certificate.load(der).ca:
+        raise ValueError("not an authority")
+    return der
+
+
+@lru_cache(256)
+def parsed(der: bytes) -> CardCertificate:
+    """A certificate, decoded once. Raises RecordError."""
+    return parse_certificate(der)
+
+
+@lru_cache(256)
+def asn1(der: bytes) -> x509.Certificate:
+    return x509.Certificate.load(der)
+
+
+def fingerprint(der: bytes) -> str:
+    return hashlib.sha256(der).hexdigest()
+
+
+def _subject(der: bytes) -> bytes:
+    return parsed(der).subject.der
+
+
+def _issuer(der: bytes) -> bytes:
+    return parsed(der).issuer.der
