@@ -24,6 +24,19 @@ class Settings:
     reader_wait: float = 10.0  # how long another program may hold the card before we give up
     card_silence: float = 5.0  # how long the card may take for one command before it counts as mute
     record_dictionary: str = ""  # a tag dictionary laid over the shipped one (see docs/DATA.md)
+    sign_tsa: str = ""  # address of the RFC 3161 time-stamping authority (see docs/SIGNATURES.md)
+    sign_trust: str = ""  # a file or folder of authorities trusted beside IGC-Santé (PEM or DER)
+    sign_network_wait: float = 10.0  # for one answer of a CRL, OCSP or time-stamp server
+    sign_hash_origins: str = ""  # who may have bare hashes signed, separated by spaces; from the machine's file alone
+    # no public source says which key of the card signs a VIHF
+    vihf_key: str = field(default="authentication", metadata={"choices": ("authentication", "signature")})
+    vihf_version: str = "3.0"
+    vihf_lps_id: str = ""
+    vihf_lps_name: str = ""
+    vihf_lps_version: str = ""
+    vihf_lps_approval: str = ""  # LPS_ID_HOMOLOGATION_DMP
+    dialog_pinentry: str = ""  # the pinentry program that asks for codes, by its absolute path (see docs/DIALOG.md)
+    dialog_timeout: float = 120.0  # how long a dialog waits for the person
     # who asks for the PIN: the host program, our dialog at C_Login, or our dialog when a key is first used
     pkcs11_pin: str = field(default="host", metadata={"choices": ("host", "protected", "agent")})
     # with one try left, a C_Login that brings the PIN: ask the person first, or let it pass
@@ -34,6 +47,7 @@ class Settings:
     login_hook: str = ""  # the program that on_removal = "hook" runs, by its absolute path
 
 
+MACHINE_ONLY = {"sign_hash_origins"}  # an administrator's decision: refused in the person's file
 _TYPES = {f.name: type(f.default) for f in fields(Settings)}
 _RULES = {f.name: f.metadata for f in fields(Settings)}
 
@@ -44,6 +58,16 @@ def config_home() -> Path:
 
 def state_home() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cpxd"
+
+
+def run_home() -> Path:
+    """Where the daemon's sockets are: the user's runtime folder, else the cache (the PKCS#11 module looks likewise)."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not runtime.startswith("/"):
+        runtime = f"/run/user/{os.getuid()}"
+        if not os.path.isdir(runtime):
+            return Path.home() / ".cache" / "cpxd" / "run"
+    return Path(runtime) / "cpxd"
 
 
 def load() -> Settings:
@@ -74,6 +98,9 @@ def _merge(settings: Settings, path: Path) -> Settings:
         for key, value in keys.items():
             if f"{section}_{key}" not in _TYPES or "_" in section or not section:
                 raise _unknown(path, f"{section}.{key}")
+            if f"{section}_{key}" in MACHINE_ONLY and path != MACHINE_FILE:
+                why = tr(f"« {section}.{key} » est réservé à l'administrateur", f"“{section}.{key}” is the administrator's")
+                raise BadConfig(file=path, reason=why)
             changes[f"{section}_{key}"] = _checked(path, section, key, value)
     return replace(settings, **changes)
 

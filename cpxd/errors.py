@@ -126,6 +126,22 @@ class SeveralCards(CpxError):
     )
 
 
+class AlreadyServing(CpxError):
+    code, exit, fault = "CPX-143", Exit.BAD_INPUT, Fault.PERSON
+    what = Text(
+        "Le service cpxd tourne déjà pour cet utilisateur. Il n'en faut qu'un.",
+        "The cpxd service already runs for this user. One is enough.",
+    )
+
+
+class NotServing(CpxError):
+    code, exit, fault = "CPX-144", Exit.NO_SERVICE, Fault.WORKSTATION
+    what = Text(
+        "Le service cpxd ne tourne pas. Démarrez-le : cpxd serve",
+        "The cpxd service does not run. Start it: cpxd serve",
+    )
+
+
 # --- the card -------------------------------------------------------------------------------------------------------
 
 

@@ -53,10 +53,11 @@ def _output_lost(error: OSError) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from cpxd.cli import card, logs, pin, readers, sign
+    from cpxd.cli import card, logs, path, pin, readers, serve, sign
 
     try:
-        options = parser.build((card.add, pin.add, sign.add, readers.add, logs.add), __version__).parse_args(words)
+        commands = (card.add, pin.add, sign.add, readers.add, serve.add, path.add, logs.add)
+        options = parser.build(commands, __version__).parse_args(words)
     except SystemExit:  # --help, --version
         return Exit.DONE
     return int(options.run(options))

@@ -20,6 +20,7 @@ FLOORS = [
     ["signature", "dialog"],
     ["service"],
     ["pkcs11"],
+    ["daemon"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

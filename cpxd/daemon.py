@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon: one a user. It owns the readers and serves the PKCS#11 socket, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from cpxd import errors, log
+from cpxd.config import Settings, run_home
+from cpxd.pkcs11.server import Server
+from cpxd.service.hub import Hub
+from cpxd.text import tr
+
+SOCKET_NAME = "pkcs11.sock"
+_PATH_LIMIT = 107  # bytes of an AF_UNIX address
+_FIRST_PASSED = 3  # sd_listen_fds(3)
+_BACKLOG = 128
+
+
+def pkcs11_socket() -> Path:
+    return run_home() / SOCKET_NAME
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises AlreadyServing, BadFile."""
+    folder = _folder()
+    with _only_one(folder):
+        listening, ours = _listening(folder)
+        try:
+            asyncio.run(_serve(settings, listening))
+        finally:
+            listening.close()
+            if ours:
+                pkcs11_socket().unlink(missing_ok=True)
+
+
+async def _serve(settings: Settings, listening: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    hub = Hub(settings)
+    await hub.start()
+    door = Server(hub, settings, os.getuid())
+    accepting = await loop.create_unix_server(door.connection, sock=listening)
+    log.write("serve", operation="start")
+    _tell_systemd("READY=1")
+    try:
+        await ended.wait()
+    finally:
+        _tell_systemd("STOPPING=1")
+        accepting.close()
+        await door.close()
+        await hub.stop()
+        log.write("serve", operation="end")
+
+
+def _folder() -> Path:
+    """The private folder of the sockets: ours, 0700, no link."""
+    folder = run_home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise errors.BadFile(file=folder, reason=tr("ce n'est pas un dossier à vous", "not a folder of yours"))
+        folder.chmod(0o700)
+    except OSError as error:
+        raise errors.BadFile(file=folder, reason=error.strerror or error) from None
+    return folder
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """The lock goes with the process, however it ends."""
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise errors.AlreadyServing() from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def _listening(folder: Path) -> tuple[socket.socket, bool]:
+    """The socket that systemd passed on, or our own; and whether it is our own."""
+    passed = _passed_on()
+    if passed is not None:
+        return passed, False
+    path = folder / SOCKET_NAME
+    if len(os.fsencode(path)) > _PATH_LIMIT:
+        raise errors.BadFile(
+            file=path, reason=tr(f"chemin de plus de {_PATH_LIMIT} octets", f"a path of more than {_PATH_LIMIT} bytes")
+        )
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)  # left by a daemon that was killed: we hold the lock
+        mask = os.umask(0o177)
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(mask)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise errors.BadFile(file=path, reason=error.strerror or error) from None
+    return listening, True
+
+
+def _passed_on() -> socket.socket | None:
+    """sd_listen_fds(3): the descriptor named "pkcs11", or the only one."""
+    try:
+        meant, count = int(os.environ.get("LISTEN_PID", "0")), int(os.environ.get("LISTEN_FDS", "0"))
+    except ValueError:
+        return None
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    if meant != os.getpid() or not 0 < count <= 16:
+        return None
+    for number in range(_FIRST_PASSED, _FIRST_PASSED + count):
+        os.set_inheritable(number, False)
+    wanted = names.index("pkcs11") if "pkcs11" in names[:count] else 0
+    listening = socket.socket(fileno=_FIRST_PASSED + wanted)
+    if listening.family != socket.AF_UNIX or not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listening.close()
+        return None
+    return listening
+
+
+def _tell_systemd(state: str) -> None:
+    """sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.connect("\0" + address[1:] if address.startswith("@") else address)
+        channel.send(state.encode())

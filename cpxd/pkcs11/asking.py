@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our own dialogs, on the display or terminal of the program that asks. Nothing here holds a card while a person types."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from cpxd import errors
+from cpxd.card.application import Code
+from cpxd.config import Settings
+from cpxd.secret import Secret
+from cpxd.service.hub import Slot
+
+if TYPE_CHECKING:
+    from cpxd.dialog.pinentry import Pinentry
+
+
+class Asker(Protocol):
+    """What a connection needs of a person. All raise Refused, NoPinSource."""
+
+    async def code(self, slot: Slot, code: Code) -> Secret:
+        """The PIN, or the unblock code."""
+
+    async def new_pin(self, slot: Slot) -> Secret:
+        """A new PIN, typed twice."""
+
+    async def confirm_last_try(self, slot: Slot, code: Code) -> bool:
+        """Whether the person typed "dernier"."""
+
+    def stop(self) -> None:
+        """Nobody waits for an answer any more: close what is open, ask nothing more."""
+
+
+@dataclass
+class Person:
+    """Asks the person in front of the program at the other end of a connection. `environment` is what that program told."""
+
+    settings: Settings
+    pid: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _open: set[Pinentry] = field(default_factory=set)
+    _stopped: bool = False
+
+    async def code(self, slot: Slot, code: Code) -> Secret:
+        tries = _tries(slot, code)
+        with self._pinentry() as (pinentry, who):
+            ask = pinentry.pin if code is Code.PIN else pinentry.unblock_code
+            return await pinentry.run(ask, who, _card(slot), tries)
+
+    async def new_pin(self, slot: Slot) -> Secret:
+        with self._pinentry() as (pinentry, who):
+            return await pinentry.run(pinentry.new_pin, who, _card(slot))
+
+    async def confirm_last_try(self, slot: Slot, code: Code) -> bool:
+        with self._pinentry() as (pinentry, who):
+            return await pinentry.run(pinentry.confirm_last_try, who, _card(slot), code)
+
+    def stop(self) -> None:
+        self._stopped = True
+        for pinentry in self._open:
+            pinentry.stop()
+
+    @contextlib.contextmanager
+    def _pinentry(self) -> Iterator[tuple[Pinentry, str]]:
+        from cpxd.dialog.display import DisplayHints, program_name
+        from cpxd.dialog.pinentry import Pinentry
+
+        if self._stopped:
+            raise errors.Refused()
+        pinentry = Pinentry(self.settings, DisplayHints.from_environ(self.environment, self.pid))
+        self._open.add(pinentry)
+        try:
+            yield pinentry, program_name(self.pid)
+        finally:
+            self._open.discard(pinentry)
+
+
+def _card(slot: Slot) -> str:
+    return slot.token.tree.information.label if slot.token is not None else ""
+
+
+def _tries(slot: Slot, code: Code) -> int | None:
+    if slot.codes is None:
+        return None
+    state = slot.codes.pin if code is Code.PIN else slot.codes.unblock
+    if state.blocked:
+        raise errors.PinBlocked() if code is Code.PIN else errors.UnblockCodeBlocked()
+    return state.tries_left

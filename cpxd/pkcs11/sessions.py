@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions, logins and PINs. A PIN comes in as a Secret, is proved at once and kept for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from cpxd import errors
+from cpxd.card.application import Code
+from cpxd.pkcs11 import ck
+from cpxd.pkcs11.application import Application, Session
+from cpxd.pkcs11.ck import CKR
+from cpxd.pkcs11.frames import Pin
+from cpxd.pkcs11.rv import Failure
+from cpxd.secret import Secret
+from cpxd.service.hub import Slot
+
+Answer = tuple[Any, ...]
+# CK_STATE by login and whether the session may write
+_STATES = {(None, False): 0, ("user", False): 1, (None, True): 2, ("user", True): 3, ("so", True): 4, ("so", False): 0}
+_SHORTEST = 0.5  # seconds: Firefox never closes its own window when a login by our dialog ends sooner
+
+
+async def open_session(app: Application, number: int, flags: int) -> Answer:
+    slot = app.slot(number)
+    if not flags & ck.CKF_SERIAL_SESSION:
+        raise Failure(CKR.SESSION_PARALLEL_NOT_SUPPORTED)
+    await app.token(slot)
+    writable = bool(flags & ck.CKF_RW_SESSION)
+    if not writable and slot.logged_in(app) == "so":
+        raise Failure(CKR.SESSION_READ_WRITE_SO_EXISTS)
+    app.last_session += 1
+    app.sessions[app.last_session] = Session(app.last_session, slot, slot.insertion, writable)
+    return (app.last_session,)
+
+
+def close_session(app: Application, handle: int) -> Answer | Coroutine[Any, Any, Answer]:
+    session = app.session(handle)
+    del app.sessions[handle]
+    return _closed(app, session.slot)
+
+
+def close_all_sessions(app: Application, number: int) -> Answer | Coroutine[Any, Any, Answer]:
+    slot = app.slot(number)
+    app.sessions = {h: s for h, s in app.sessions.items() if s.slot is not slot}
+    return _closed(app, slot)
+
+
+def _closed(app: Application, slot: Slot) -> Answer | Coroutine[Any, Any, Answer]:
+    """With the last session on a token the login ends."""
+    if app.open_on(slot) or slot.logged_in(app) is None:
+        return ()
+
+    async def end() -> Answer:
+        await slot.drop(app)
+        return ()
+
+    return end()
+
+
+def session_info(app: Application, handle: int) -> Answer:
+    session = app.session(handle)
+    flags = ck.CKF_SERIAL_SESSION | (ck.CKF_RW_SESSION if session.writable else 0)
+    return session.slot.id, _STATES[session.slot.logged_in(app), session.writable], flags, 0
+
+
+def session_cancel(app: Application, handle: int, flags: int) -> Answer:
+    session = app.session(handle)
+    for kind, flag in ck.CANCEL.items():
+        if flags & flag:
+            session.operations.pop(kind, None)
+    return ()
+
+
+async def login(app: Application, handle: int, user: int, pin: Pin) -> Answer:
+    slot = app.session(handle).slot
+    if user == ck.CKU_CONTEXT_SPECIFIC:  # no key of these cards wants to be asked for at each use
+        raise Failure(CKR.OPERATION_NOT_INITIALIZED)
+    if user not in (ck.CKU_SO, ck.CKU_USER):
+        raise Failure(CKR.USER_TYPE_INVALID)
+    code = Code.PIN if user == ck.CKU_USER else Code.UNBLOCK
+    role = slot.logged_in(app)
+    if role is not None:
+        same = (role == "user") == (code is Code.PIN)
+        raise Failure(CKR.USER_ALREADY_LOGGED_IN if same else CKR.USER_ANOTHER_ALREADY_LOGGED_IN)
+    if code is Code.UNBLOCK and not all(session.writable for session in app.open_on(slot)):
+        raise Failure(CKR.SESSION_READ_ONLY_EXISTS)
+    if pin.unfit:
+        raise Failure(CKR.PIN_INCORRECT)
+    if pin.secret is not None:
+        await prove(app, slot, code, pin.secret)
+    else:
+        await _by_dialog(app, slot, code)
+    return ()
+
+
+async def login_user(app: Application, handle: int, user: int, pin: Pin, name: Pin) -> Answer:
+    app.session(handle)
+    if name.unfit or (name.secret is not None and len(name.secret)):  # the card has one holder, who has no user name
+        raise Failure(CKR.FUNCTION_NOT_SUPPORTED)
+    return await login(app, handle, user, pin)
+
+
+async def _by_dialog(app: Application, slot: Slot, code: Code) -> None:
+    if app.settings.pkcs11_pin == "host":
+        raise Failure(CKR.ARGUMENTS_BAD)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    try:
+        await ask_and_prove(app, slot, code)
+    finally:
+        await asyncio.sleep(max(0.0, _SHORTEST - (loop.time() - started)))
+
+
+async def ask_and_prove(app: Application, slot: Slot, code: Code) -> None:
+    """Our dialog, then VERIFY."""
+    with await app.asker.code(slot, code) as secret:
+        await prove(app, slot, code, secret)
+
+
+async def prove(app: Application, slot: Slot, code: Code, secret: Secret) -> None:
+    """VERIFY at once; with one try left only as the settings or the person say."""
+    do = slot.login if code is Code.PIN else slot.login_unblock
+    await _careful(app, slot, code, lambda last: do(app, secret, last_try=last))
+
+
+async def _careful(app: Application, slot: Slot, code: Code, do: Callable[[bool], Awaitable[None]]) -> None:
+    try:
+        await do(app.settings.pkcs11_last_try == "allow")
+    except errors.LastTry:
+        try:
+            confirmed = await app.asker.confirm_last_try(slot, code)
+        except (errors.Refused, errors.NoPinSource):
+            confirmed = False
+        if not confirmed:
+            raise Failure(CKR.FUNCTION_REJECTED) from None
+        await do(True)
+
+
+async def logout(app: Application, handle: int) -> Answer:
+    await app.session(handle).slot.logout(app)
+    return ()
+
+
+async def init_pin(app: Application, handle: int, pin: Pin) -> Answer:
+    slot = app.session(handle).slot
+    if slot.logged_in(app) != "so":
+        raise Failure(CKR.USER_NOT_LOGGED_IN)
+    with await _new(app, slot, pin) as new:
+        await slot.renew_pin(app, new)
+    return ()
+
+
+async def set_pin(app: Application, handle: int, old: Pin, new: Pin) -> Answer:
+    session = app.session(handle)
+    slot = session.slot
+    if not session.writable:
+        raise Failure(CKR.SESSION_READ_ONLY)
+    if slot.logged_in(app) == "so":  # the unblock code of a card cannot be changed
+        raise Failure(CKR.FUNCTION_NOT_SUPPORTED)
+    if new.secret is not None:
+        _check_new(new)
+    if old.unfit:
+        raise Failure(CKR.PIN_INCORRECT)
+    with await _old(app, slot, old) as current, await _new(app, slot, new) as wanted:
+        await _careful(app, slot, Code.PIN, lambda last: slot.change_pin(app, current, wanted, last_try=last))
+    return ()
+
+
+async def _old(app: Application, slot: Slot, pin: Pin) -> Secret:
+    if pin.secret is not None:
+        return pin.secret
+    if app.settings.pkcs11_pin == "host":
+        raise Failure(CKR.ARGUMENTS_BAD)
+    return await app.asker.code(slot, Code.PIN)
+
+
+async def _new(app: Application, slot: Slot, pin: Pin) -> Secret:
+    if pin.secret is not None:
+        _check_new(pin)
+        return pin.secret
+    if app.settings.pkcs11_pin == "host":
+        raise Failure(CKR.ARGUMENTS_BAD)
+    return await app.asker.new_pin(slot)
+
+
+def _check_new(pin: Pin) -> None:
+    if pin.unfit or pin.secret is None or len(pin.secret) != Code.PIN.digits:
+        raise Failure(CKR.PIN_LEN_RANGE)
+    if not pin.secret.is_digits(Code.PIN.digits):
+        raise Failure(CKR.PIN_INVALID)
