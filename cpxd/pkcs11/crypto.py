@@ -136,11 +136,12 @@ def _check_able(session: Session, key: Object, scheme: Scheme) -> None:
         # TLS 1.3 wants PSS, which the CPS3 cannot compute: this line tells why a handshake failed
         log.write("mechanism-refused", operation="RSA-PSS (TLS 1.3)", generation=token.generation)
         raise Failure(CKR.MECHANISM_INVALID)
-    if scheme.inner is None:
+    if scheme.inner is None or scheme.by_card in token.mechanisms[key.usage]:
         return
-    if CardMechanism("pss" if scheme.padding == "pss" else "pkcs1", scheme.inner) not in token.mechanisms[key.usage]:
-        raise Failure(CKR.MECHANISM_PARAM_INVALID if scheme.padding == "pss" else CKR.KEY_TYPE_INCONSISTENT)
-    if scheme.padding == "pss" and scheme.salt != HASHES[scheme.inner].digest_size:
+    if scheme.padding == "pkcs1":
+        raise Failure(CKR.KEY_TYPE_INCONSISTENT)
+    room = (key.public_key.key_size if key.public_key else 0) // 8 - HASHES[scheme.inner].digest_size - 2
+    if not (token.any_pss and key.usage == "authentication" and scheme.salt <= room):
         raise Failure(CKR.MECHANISM_PARAM_INVALID)
 
 
@@ -187,7 +188,11 @@ async def _sign(app: Application, session: Session, operation: Signature) -> Ans
     if usage is None:
         raise Failure(CKR.KEY_FUNCTION_NOT_PERMITTED)
     if scheme.inner is not None:
-        mechanism = CardMechanism("pss" if scheme.padding == "pss" else "pkcs1", scheme.inner)
+        await _ready_to_use(app, session)
+        able = session.slot.token.mechanisms[usage] if session.slot.token is not None else frozenset()
+        if scheme.by_card is None or scheme.by_card not in able:
+            return (await slot.sign_pss(app, scheme.inner, data, scheme.salt),)
+        mechanism = scheme.by_card
     elif usage == "authentication":
         await _ready_to_use(app, session)
         try:

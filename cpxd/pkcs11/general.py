@@ -131,7 +131,7 @@ def mechanisms(token: Token) -> dict[int, tuple[int, int, int]]:
     raw = MechanismFlag.HW | both
     found: dict[int, int] = {M.RSA_PKCS: raw | MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT}
     found |= {number: both for number, name in HASH_RSA_PKCS.items() if ("pkcs1", name) in able}
-    pss: dict[int, int] = {number: both for number, name in HASH_RSA_PSS.items() if ("pss", name) in able}
+    pss: dict[int, int] = {number: both for number, name in HASH_RSA_PSS.items() if token.any_pss or ("pss", name) in able}
     if pss:
         found |= {M.RSA_PKCS_PSS: raw, **pss}
     listed = {number: (min(sizes), max(sizes), flags) for number, flags in found.items()}

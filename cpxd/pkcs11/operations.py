@@ -87,6 +87,13 @@ class Scheme:
             raise Failure(CKR.MECHANISM_PARAM_INVALID)
         return cls("pss", hashed, inner, parameter.salt)
 
+    @property
+    def by_card(self) -> CardMechanism | None:
+        """As the cards know it: PSS with a salt as long as the hash. None for other salts, and for RSA_PKCS."""
+        if self.inner is None or (self.padding == "pss" and self.salt != HASHES[self.inner].digest_size):
+            return None
+        return CardMechanism("pss" if self.padding == "pss" else "pkcs1", self.inner)
+
     def collector(self) -> Any:
         return Raw() if self.hash is None else hashlib.new(self.hash, usedforsecurity=False)
 

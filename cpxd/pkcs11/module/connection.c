@@ -36,7 +36,7 @@ void connection_init(struct connection *connection, const struct environment *en
 }
 
 /* Lock held. C_Initialize of the remote side: the first call, whose options tell who we are. */
-static enum outcome introduce(struct connection *connection, int64_t deadline)
+static enum outcome introduce(struct connection *connection)
 {
     const struct environment *environment = connection->environment;
     const struct call *call = call_find(CALL_C_Initialize);
@@ -52,7 +52,7 @@ static enum outcome introduce(struct connection *connection, int64_t deadline)
     buffer_put_bytes(&frame, "", 1);
     frame_finish(&frame, environment->options_len);
     if (frame.failed == CKR_OK)
-        outcome = exchange(connection, &frame, &answer, deadline, true, &locked);
+        outcome = exchange(connection, &frame, &answer, LIMIT_INFO, true, &locked);
     if (outcome == DONE && (answer_open(&answer, call) != CKR_OK || answer.at != answer.len))
         outcome = MALFORMED;
     buffer_clear(&frame);
@@ -79,7 +79,7 @@ static enum outcome reach_daemon(struct connection *connection, int64_t limit, i
 }
 
 /* Lock held, connection closed. */
-static enum outcome open_now(struct connection *connection, int64_t deadline)
+static enum outcome open_now(struct connection *connection)
 {
     int64_t limit = clock_ms() + LIMIT_INFO;
     struct stat status;
@@ -88,8 +88,6 @@ static enum outcome open_now(struct connection *connection, int64_t deadline)
 
     if (clock_ms() < connection->silent_until)
         return ABSENT;
-    if (deadline >= 0 && deadline < limit)
-        limit = deadline;
     outcome = reach_daemon(connection, limit, &fd, &connection->version);
     if (outcome == DONE && fstat(fd, &status) != 0) {
         (void)close(fd);
@@ -100,8 +98,9 @@ static enum outcome open_now(struct connection *connection, int64_t deadline)
         connection->device = status.st_dev;
         connection->inode = status.st_ino;
         connection->concurrent = false;
+        connection->late = false;
         exchange_reset(connection);
-        outcome = introduce(connection, limit);
+        outcome = introduce(connection);
     }
     if (outcome == DONE) {
         connection->generation++;
@@ -110,12 +109,12 @@ static enum outcome open_now(struct connection *connection, int64_t deadline)
     exchange_drop(connection, LOST);
     if (outcome == CANCELLED)
         return CANCELLED;
-    if (outcome == TIMED_OUT || outcome == MALFORMED)
+    if (outcome == TIMED_OUT || outcome == MALFORMED) /* somebody listens who is of no use */
         connection->silent_until = clock_ms() + SILENCE;
     return ABSENT;
 }
 
-enum outcome connection_open(struct connection *connection, int64_t deadline, struct peer *peer)
+enum outcome connection_open(struct connection *connection, struct peer *peer)
 {
     enum outcome outcome = DONE;
 
@@ -123,7 +122,7 @@ enum outcome connection_open(struct connection *connection, int64_t deadline, st
         return NO_LOCK;
     if (!exchange_is_ours(connection)) {
         exchange_drop(connection, LOST);
-        outcome = open_now(connection, deadline);
+        outcome = open_now(connection);
     }
     *peer = (struct peer){connection->generation, connection->version};
     lock_leave(&connection->lock);
@@ -143,7 +142,7 @@ enum outcome connection_peek(struct connection *connection, struct peer *peer)
 }
 
 enum outcome connection_exchange(struct connection *connection, unsigned generation, struct buffer *frame,
-                                 struct buffer *answer, int64_t deadline)
+                                 struct buffer *answer, int limit)
 {
     enum outcome outcome = STALE;
     bool locked = true;
@@ -153,7 +152,7 @@ enum outcome connection_exchange(struct connection *connection, unsigned generat
     if (connection->fd >= 0 && !exchange_is_ours(connection))
         exchange_drop(connection, LOST);
     if (connection->fd >= 0 && connection->generation == generation)
-        outcome = exchange(connection, frame, answer, deadline, false, &locked);
+        outcome = exchange(connection, frame, answer, limit, false, &locked);
     if (locked)
         lock_leave(&connection->lock);
     return outcome;

@@ -42,6 +42,7 @@ struct connection {
     unsigned generation; /* handshakes made; 0: never connected */
     int version;         /* answered by the peer: 0, 1 or 2 */
     bool concurrent;     /* the peer is cpxd: it answers out of order */
+    bool late; /* one answer was given up and may still come */
     uint32_t serial;
 
     struct waiter *waiters;
@@ -66,14 +67,14 @@ int64_t clock_ms(void);
 /* fd and the answer state at rest; the lock must have been created. */
 void connection_init(struct connection *connection, const struct environment *environment, int cancel_fd,
                      bool may_start);
-/* Connects if need be, and tells who answers. */
-enum outcome connection_open(struct connection *connection, int64_t deadline, struct peer *peer);
+/* Connects if need be, within LIMIT_INFO, and tells who answers. */
+enum outcome connection_open(struct connection *connection, struct peer *peer);
 /* Who answers on the connection as it stands: STALE when it is closed. */
 enum outcome connection_peek(struct connection *connection, struct peer *peer);
-/* Sends a finished frame on the connection of that generation, and waits for its answer's body. Deadline -1: no
- * end. */
+/* Sends a finished frame on the connection of that generation, and waits for its answer's body, `limit` ms at
+ * most (LIMIT_NONE: no end). */
 enum outcome connection_exchange(struct connection *connection, unsigned generation, struct buffer *frame,
-                                 struct buffer *answer, int64_t deadline);
+                                 struct buffer *answer, int limit);
 /* Closes a connection whose answers cannot be trusted any more. */
 void connection_drop(struct connection *connection, unsigned generation);
 /* C_Finalize, when no call is left: no lock is taken. */

@@ -6,7 +6,7 @@
 #include "handshake.h"
 #include "rpc.h"
 
-#define LOOK_AGAIN 500 /* ms between two looks for a daemon that is away */
+#define LOOK_AGAIN 1000 /* ms between two looks for a daemon that is away */
 
 static void add(struct slot_set *set, const struct slot_set *more)
 {
@@ -59,6 +59,17 @@ static void daemon_came(struct event_queue *queue, const struct slot_set *slots,
     lock_leave(&queue->lock);
 }
 
+static bool knows(struct event_queue *queue, unsigned generation)
+{
+    bool known;
+
+    if (lock_take(&queue->lock) != CKR_OK)
+        return false;
+    known = queue->generation == generation;
+    lock_leave(&queue->lock);
+    return known;
+}
+
 /* Connects if need be, and asks which slots there are. */
 static CK_RV ask_slots(struct slot_set *slots, unsigned *generation)
 {
@@ -87,7 +98,7 @@ static CK_RV ask_event(const struct peer *peer, CK_FLAGS flags, CK_SLOT_ID *slot
     rpc_enter(&rpc, CALL_C_WaitForSlotEvent);
     rpc.connection = &library.events;
     if ((flags & CKF_DONT_BLOCK) != 0)
-        rpc.deadline = clock_ms() + LIMIT_INFO;
+        rpc.limit = LIMIT_INFO;
     rpc_on(&rpc, peer);
     rpc_put_ulong(&rpc, flags);
     if (rpc_run(&rpc))
@@ -108,7 +119,7 @@ static CK_RV wait_for_event(CK_FLAGS flags, CK_SLOT_ID *slot)
     CK_RV rv;
 
     while (!pop(queue, slot)) {
-        if (connection_peek(&library.events, &peer) == DONE && peer.generation == queue->generation) {
+        if (connection_peek(&library.events, &peer) == DONE && knows(queue, peer.generation)) {
             rv = ask_event(&peer, flags, slot, &lost);
             if (!lost)
                 return rv;

@@ -73,8 +73,13 @@ static enum outcome deliver(struct connection *connection)
 
     while (waiter != NULL && (waiter->done || waiter->serial != serial))
         waiter = waiter->next;
-    if (waiter == NULL)
+    if (waiter == NULL && !connection->late)
         return MALFORMED;
+    if (waiter == NULL) {
+        connection->late = false;
+        exchange_reset(connection);
+        return DONE;
+    }
     *waiter->answer = connection->body;
     waiter->answer->at = 0;
     connection->body = (struct buffer){0};
@@ -248,7 +253,7 @@ static void forget_waiter(struct connection *connection, struct waiter *waiter)
 /* A peer that works in order keeps us waiting behind the others: no shorter deadline then than theirs. */
 static int64_t fair_deadline(const struct connection *connection, int64_t deadline)
 {
-    if (connection->concurrent || deadline < 0)
+    if (connection->concurrent)
         return deadline;
     for (const struct waiter *waiter = connection->waiters; waiter != NULL; waiter = waiter->next)
         if (waiter->deadline > deadline)
@@ -256,8 +261,15 @@ static int64_t fair_deadline(const struct connection *connection, int64_t deadli
     return deadline;
 }
 
-enum outcome exchange(struct connection *connection, struct buffer *frame, struct buffer *answer, int64_t deadline,
-                      bool hold, bool *locked)
+/* A daemon that is only slow keeps its connection, and with it the host its login, when it owes one short answer.
+ * The next one it owes ends it. */
+static bool may_come_late(const struct connection *connection, int limit)
+{
+    return connection->concurrent && limit == LIMIT_INFO && !connection->late;
+}
+
+enum outcome exchange(struct connection *connection, struct buffer *frame, struct buffer *answer, int limit, bool hold,
+                      bool *locked)
 {
     struct waiter waiter = {.answer = answer, .wake = -1};
     enum outcome outcome;
@@ -265,17 +277,19 @@ enum outcome exchange(struct connection *connection, struct buffer *frame, struc
     if (connection->serial < FIRST_SERIAL)
         connection->serial = FIRST_SERIAL;
     waiter.serial = connection->serial++;
-    waiter.deadline = fair_deadline(connection, deadline);
+    waiter.deadline = limit < 0 ? -1 : fair_deadline(connection, clock_ms() + limit);
     waiter.next = connection->waiters;
     connection->waiters = &waiter;
     store_u32(frame->data, waiter.serial);
 
-    outcome = send_frame(connection, frame, deadline < 0 ? clock_ms() + LIMIT_INFO : waiter.deadline);
+    outcome = send_frame(connection, frame, limit < 0 ? clock_ms() + LIMIT_INFO : waiter.deadline);
     while (outcome == DONE && !waiter.done)
         outcome = wait_round(connection, &waiter, hold);
     *locked = outcome != NO_LOCK;
     if (waiter.done)
         outcome = waiter.outcome;
+    else if (outcome == TIMED_OUT && may_come_late(connection, limit))
+        connection->late = true;
     else if (outcome != CANCELLED)
         exchange_drop(connection, outcome == TIMED_OUT ? LOST : outcome);
     forget_waiter(connection, &waiter);

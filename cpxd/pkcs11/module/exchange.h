@@ -15,7 +15,7 @@ void exchange_reset(struct connection *connection);
 void exchange_drop(struct connection *connection, enum outcome why);
 /* Sends a frame and waits for its answer. The lock is given up while it waits unless `hold`; *locked tells whether
  * the caller still has it (a mutex of the host may fail). */
-enum outcome exchange(struct connection *connection, struct buffer *frame, struct buffer *answer, int64_t deadline,
-                      bool hold, bool *locked);
+enum outcome exchange(struct connection *connection, struct buffer *frame, struct buffer *answer, int limit, bool hold,
+                      bool *locked);
 
 #endif

@@ -64,7 +64,7 @@ static enum outcome reach(const struct connection *connection, int64_t deadline,
     while (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         int64_t pause = clock_ms() + BACKLOG_PAUSE;
 
-        outcome = ABSENT;
+        outcome = errno == ENOENT || errno == ECONNREFUSED ? ABSENT : MALFORMED;
         if (errno != EAGAIN && errno != EINTR)
             goto failed;
         if (pause > deadline) {
@@ -75,7 +75,7 @@ static enum outcome reach(const struct connection *connection, int64_t deadline,
         if (outcome == CANCELLED)
             goto failed;
     }
-    outcome = ABSENT;
+    outcome = MALFORMED;
     if (!peer_is_ours(fd))
         goto failed;
     *result = fd;
@@ -85,14 +85,14 @@ failed:
     return outcome;
 }
 
-/* Offers a version; the peer answers the lower of ours and its own. ABSENT: it hung up instead. */
+/* Offers a version; the peer answers the lower of ours and its own. LOST: it hung up instead. */
 static enum outcome agree(const struct connection *connection, int fd, int offered, int64_t deadline, int *version)
 {
     uint8_t byte = (uint8_t)offered;
     ssize_t got;
 
     if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1)
-        return ABSENT;
+        return LOST;
     for (;;) {
         enum outcome outcome = wait_ready(fd, connection->cancel_fd, POLLIN, deadline);
 
@@ -102,7 +102,7 @@ static enum outcome agree(const struct connection *connection, int fd, int offer
         if (got == 1)
             break;
         if (got == 0 || (errno != EAGAIN && errno != EINTR))
-            return ABSENT;
+            return LOST;
     }
     if (byte > offered)
         return MALFORMED;
@@ -114,7 +114,7 @@ enum outcome handshake(const struct connection *connection, int64_t deadline, in
 {
     /* Servers older than the negotiation hang up on a byte they do not know. */
     static const int OFFERS[] = {PROTOCOL_OFFERED, 0};
-    enum outcome outcome = ABSENT;
+    enum outcome outcome = LOST;
 
     for (size_t i = 0; i < sizeof OFFERS / sizeof OFFERS[0]; i++) {
         outcome = reach(connection, deadline, fd);
@@ -125,8 +125,8 @@ enum outcome handshake(const struct connection *connection, int64_t deadline, in
             return DONE;
         (void)close(*fd);
         *fd = -1;
-        if (outcome != ABSENT)
-            return outcome;
+        if (outcome != LOST)
+            break;
     }
     return outcome;
 }

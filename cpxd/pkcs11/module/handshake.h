@@ -10,7 +10,8 @@
 /* Waits for `events` on fd, for C_Finalize, or for the deadline (-1: none): DONE, CANCELLED or TIMED_OUT. */
 enum outcome wait_ready(int fd, int cancel_fd, short events, int64_t deadline);
 
-/* A connected stream whose version bytes were exchanged: *fd, *version. The socket is non-blocking, close-on-exec. */
+/* A connected stream whose version bytes were exchanged: *fd (non-blocking, close-on-exec), *version. ABSENT: nobody
+ * listens. */
 enum outcome handshake(const struct connection *connection, int64_t deadline, int *fd, int *version);
 
 #endif

@@ -160,7 +160,7 @@ CK_RV C_InitToken(CK_SLOT_ID slot, CK_UTF8CHAR *pin, CK_ULONG pin_len, CK_UTF8CH
     struct rpc rpc;
 
     rpc_enter(&rpc, CALL_C_InitToken);
-    if (rpc.entered && connection_open(&library.calls, rpc.deadline, &peer) == DONE && peer.version >= 1)
+    if (rpc.entered && connection_open(&library.calls, &peer) == DONE && peer.version >= 1)
         rpc.call = call_find(CALL_C_InitToken2);
     rpc_require(&rpc, label != NULL && (pin != NULL || pin_len == 0));
     rpc_slot(&rpc, slot);

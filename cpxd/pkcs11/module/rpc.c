@@ -11,6 +11,8 @@
 #define HANDLE_BITS 48
 #define HANDLE_MASK (((CK_ULONG)1 << HANDLE_BITS) - 1)
 
+_Static_assert(sizeof(CK_ULONG) == 8, "handles are tagged: a 64-bit CK_ULONG is needed");
+
 /* Entries of a list asked for at once, at most. */
 #define LIST_MAX 16384UL
 
@@ -24,7 +26,7 @@ void rpc_enter(struct rpc *rpc, enum call_id id)
     *rpc = (struct rpc){.call = call_find(id), .connection = &library.calls};
     rpc->rv = library_enter(&rpc->cancel_state);
     rpc->entered = rpc->rv == CKR_OK;
-    rpc->deadline = rpc->call->limit < 0 ? -1 : clock_ms() + rpc->call->limit;
+    rpc->limit = rpc->call->limit;
 }
 
 CK_RV rpc_leave(struct rpc *rpc)
@@ -94,7 +96,7 @@ void rpc_connect(struct rpc *rpc)
 {
     if (rpc->rv != CKR_OK)
         return;
-    rpc_fail(rpc, from_outcome(rpc, connection_open(rpc->connection, rpc->deadline, &rpc->peer)));
+    rpc_fail(rpc, from_outcome(rpc, connection_open(rpc->connection, &rpc->peer)));
     begin(rpc);
 }
 
@@ -191,12 +193,11 @@ bool rpc_run(struct rpc *rpc)
     }
     if (rpc->rv != CKR_OK)
         return false;
-    outcome = connection_exchange(rpc->connection, rpc->peer.generation, &rpc->frame, &rpc->answer, rpc->deadline);
+    outcome = connection_exchange(rpc->connection, rpc->peer.generation, &rpc->frame, &rpc->answer, rpc->limit);
     if ((outcome == LOST || outcome == STALE) && rpc->repeatable) {
-        outcome = connection_open(rpc->connection, rpc->deadline, &rpc->peer);
+        outcome = connection_open(rpc->connection, &rpc->peer);
         if (outcome == DONE)
-            outcome = connection_exchange(rpc->connection, rpc->peer.generation, &rpc->frame, &rpc->answer,
-                                          rpc->deadline);
+            outcome = connection_exchange(rpc->connection, rpc->peer.generation, &rpc->frame, &rpc->answer, rpc->limit);
     }
     rpc_fail(rpc, from_outcome(rpc, outcome));
     if (rpc->rv == CKR_OK)

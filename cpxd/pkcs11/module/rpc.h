@@ -18,7 +18,7 @@ struct rpc {
     bool repeatable; /* harmless to send again after the daemon came back */
     bool no_daemon;  /* it failed for want of a daemon */
     int cancel_state;
-    int64_t deadline;
+    int limit;       /* ms for the answer, once connected; LIMIT_NONE: no end */
     CK_RV rv;
     struct buffer frame;
     struct buffer answer;

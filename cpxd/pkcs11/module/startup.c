@@ -32,28 +32,33 @@ static const char *const KEPT[] = {
 
 static const char SEARCH_PATH[] = "PATH=/usr/local/bin:/usr/bin:/bin";
 
-/* A program somebody else could change is not run. */
+/* Nobody else can change it. */
+static bool is_safe(const struct stat *status)
+{
+    return S_ISREG(status->st_mode) && (status->st_uid == 0 || status->st_uid == geteuid()) &&
+           (status->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
 static bool is_trusted(const char *path)
 {
     struct stat status;
 
-    return path[0] == '/' && stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
-           (status.st_uid == 0 || status.st_uid == geteuid()) && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0 &&
-           access(path, X_OK) == 0;
+    return path[0] == '/' && stat(path, &status) == 0 && is_safe(&status) && access(path, X_OK) == 0;
 }
 
 static bool read_note(const char *folder, char *path, size_t size)
 {
     char note[PATH_MAX];
+    struct stat status;
     ssize_t len;
     int fd;
 
     if (snprintf(note, sizeof note, "%s/" NOTE, folder) >= (int)sizeof note)
         return false;
-    fd = open(note, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    fd = open(note, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return false;
-    len = read(fd, path, size - 1);
+    len = fstat(fd, &status) == 0 && is_safe(&status) ? read(fd, path, size - 1) : -1;
     (void)close(fd);
     if (len <= 0)
         return false;

@@ -108,10 +108,19 @@ def initialized(module: Module, args: InitArgs | None = None) -> Iterator[Module
         module("C_Finalize", None)
 
 
-def attributes(*wanted: tuple[int, bytes | int | None]) -> ctypes.Array[Attribute]:
+class Template(list[Attribute]):
+    """Attributes, and the array of them to be passed."""
+
+    def __init__(self, array: ctypes.Array[Attribute], kept: list[object]) -> None:
+        super().__init__(array)
+        self._as_parameter_ = array
+        self._kept = kept
+
+
+def attributes(*wanted: tuple[int, bytes | int | None]) -> Template:
     """(type, value): bytes are given, an integer is room for so many bytes, None asks for the size."""
     template = (Attribute * len(wanted))()
-    kept = []
+    kept: list[object] = []
     for entry, (kind, value) in zip(template, wanted, strict=True):
         entry.type = kind
         if value is None:
@@ -121,8 +130,7 @@ def attributes(*wanted: tuple[int, bytes | int | None]) -> ctypes.Array[Attribut
         kept.append(room)
         entry.value = ctypes.cast(room, c_void_p)
         entry.length = ctypes.sizeof(room)
-    template.kept = kept
-    return template
+    return Template(template, kept)
 
 
 def values(template: Sequence[Attribute]) -> list[bytes | None]:

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from ctypes import byref, c_ulong
 from pathlib import Path
 
-import p11
+import module_p11 as p11
 import pytest
-from conftest import PIN, Stock
-from p11 import InitArgs, Mechanism, Module, attributes, initialized
-from standin import Link, Request, StandIn, body, number, refusal, simple_token
+from module_p11 import InitArgs, Mechanism, Module, attributes, initialized
+from module_standin import Link, Request, StandIn, body, number, refusal, simple_token
+from module_stock import PIN, Stock
 
 HERE = Path(__file__).parent
 OS_LOCKING = InitArgs(flags=2)
@@ -71,15 +71,15 @@ def test_killed_while_idle(module: Module, stock: Stock) -> None:
 def test_slot_calls_survive_a_restart_unseen(module: Module, stock: Stock) -> None:
     slot = module.slots()[0]
     info = ctypes.create_string_buffer(256)
-    for call in (
-        lambda: module("C_GetTokenInfo", slot, info),
-        lambda: module("C_GetSlotInfo", slot, info),
-        lambda: module("C_GetMechanismList", slot, None, byref(c_ulong())),
-        lambda: module("C_OpenSession", slot, 4, None, None, byref(c_ulong())),
+    for name, arguments in (
+        ("C_GetTokenInfo", (info,)),
+        ("C_GetSlotInfo", (info,)),
+        ("C_GetMechanismList", (None, byref(c_ulong()))),
+        ("C_OpenSession", (4, None, None, byref(c_ulong()))),
     ):
         stock.kill()
         stock.start()
-        assert call() == p11.OK
+        assert module(name, slot, *arguments) == p11.OK
 
 
 def test_objects_of_before_the_restart_are_not_taken_for_others(module: Module, stock: Stock) -> None:
@@ -147,6 +147,28 @@ def test_silence_ends_at_the_deadline_of_the_call(hasty: Module, socket_path: Pa
         assert limit - 0.05 < time.monotonic() - begun < limit + 0.5
         assert hasty.session_info(session) == p11.SESSION_HANDLE_INVALID
         assert hasty.slots() == [7]
+
+
+def test_a_daemon_that_is_slow_once_keeps_its_sessions(hasty: Module, socket_path: Path) -> None:
+    speak = simple_token({})
+    slow = [0.5]
+
+    def serve(link: Link, request: Request) -> None:
+        if request.call == 13 and slow:
+            time.sleep(slow.pop(0))
+        speak(link, request)
+
+    with StandIn(socket_path, serve, options=b"cpx1;") as peer:
+        session = hasty.open(7)
+        assert hasty.session_info(session) == p11.DEVICE_ERROR
+        time.sleep(0.4)
+        assert hasty.session_info(session) == p11.OK
+        slow[:] = [1.0]
+        assert hasty.session_info(session) == p11.DEVICE_ERROR
+        assert hasty.session_info(session) == p11.DEVICE_ERROR  # nor did it answer the second
+        assert hasty.session_info(session) == p11.SESSION_HANDLE_INVALID
+        assert hasty.slots() == [7]
+        assert len(peer.links) == 2
 
 
 def test_a_server_that_does_not_read(hasty: Module, socket_path: Path) -> None:
@@ -224,7 +246,7 @@ def test_finalize_interrupts_a_call_in_another_thread(module_path: Path, socket_
 
 
 def run_preamble(module_path: Path) -> str:
-    return f"import sys; sys.path.insert(0, {str(HERE)!r}); from p11 import *; m = Module({str(module_path)!r})\n"
+    return f"import sys; sys.path.insert(0, {str(HERE)!r}); from module_p11 import *; m = Module({str(module_path)!r})\n"
 
 
 def run_child(script: str, stock_environment: dict[str, str], module_path: Path) -> str:

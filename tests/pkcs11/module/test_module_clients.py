@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pkcs11
 import pytest
-from conftest import PIN, SOFTHSM, Stock
+from module_stock import PIN, SOFTHSM, Stock
 from pkcs11 import Attribute, Mechanism, ObjectClass
 
 
@@ -94,8 +94,10 @@ def test_python_pkcs11(module_path: Path, stock: Stock, monkeypatch: pytest.Monk
             (key,) = session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: b"\1"})
             (certificate,) = session.get_objects({Attribute.CLASS: ObjectClass.CERTIFICATE})
             assert certificate[Attribute.VALUE] == (stock.folder / "cert.der").read_bytes()
+            assert isinstance(key, pkcs11.SignMixin)
             signature = key.sign(b"data", mechanism=Mechanism.SHA256_RSA_PKCS)
             (public,) = session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.ID: b"\1"})
+            assert isinstance(public, pkcs11.VerifyMixin)
             assert public.verify(b"data", signature, mechanism=Mechanism.SHA256_RSA_PKCS)
     finally:
         pkcs11.unload(str(module_path))

@@ -7,9 +7,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import p11
+import module_p11 as p11
 import pytest
-from conftest import SOURCES, Stock
+from module_stock import SOURCES, Stock
 
 HERE = Path(__file__).parent
 

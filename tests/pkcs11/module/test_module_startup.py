@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-import p11
+import module_p11 as p11
 import pytest
-from p11 import Module
+from module_p11 import Module
 
 HERE = Path(__file__).parent
 
@@ -23,7 +23,7 @@ DAEMON = f"""#!{sys.executable}
 import json, os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {str(HERE)!r})
-from standin import StandIn, simple_token
+from module_standin import StandIn, simple_token
 folder = Path(os.environ["XDG_RUNTIME_DIR"])
 pid, group, session = os.getpid(), os.getpgrp(), os.getsid(0)
 told = {{
@@ -62,7 +62,7 @@ def runtime(tmp_path: Path) -> Path:
 HOST = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
-from p11 import *
+from module_p11 import *
 children = []
 signal.signal(signal.SIGCHLD, lambda *_: children.append(1))
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -13,10 +13,10 @@ from ctypes import byref, c_ulong
 from pathlib import Path
 from urllib.parse import unquote
 
-import p11
+import module_p11 as p11
 import pytest
-from p11 import Mechanism, Module, Pss, attributes, initialized, values
-from standin import Link, Mute, OldHand, Request, Serve, StandIn, body, frame, number, refusal, simple_token, string
+from module_p11 import Mechanism, Module, Pss, attributes, initialized, values
+from module_standin import Link, Mute, OldHand, Request, Serve, StandIn, body, frame, number, refusal, simple_token, string
 
 SIGN_INIT = 42
 INIT_TOKEN = {0: 9, 1: 88, 2: 88}
@@ -217,7 +217,7 @@ def test_attribute_that_does_not_fit(module: Module, socket_path: Path) -> None:
 
 def test_attribute_lists_in_version_2(module: Module, socket_path: Path) -> None:
     inner = attributes((0, 8), (0, 4))
-    template = (p11.Attribute * 1)(p11.Attribute(NESTED, ctypes.addressof(inner), ctypes.sizeof(inner)))
+    template = (p11.Attribute * 1)(p11.Attribute(NESTED, ctypes.addressof(inner[0]), 48))
     nested = struct.pack(">I", 2) + valid(0x100, 8, number(0)) + valid(0x102, 2, string(b"id"))
     with StandIn(socket_path, simple_token({24: answered(valid(NESTED, 48, nested))})) as peer:
         session = module.open(7)

@@ -6,12 +6,13 @@ from __future__ import annotations
 import ctypes
 import re
 import subprocess
+from collections.abc import Callable
 from ctypes import byref, c_ulong, c_void_p
 from pathlib import Path
 
-import p11
+import module_p11 as p11
 import pytest
-from p11 import InitArgs, Interface, Module, Version, initialized
+from module_p11 import InitArgs, Interface, Module, Version, initialized
 
 HEADER = Path(__file__).parents[3] / "cpxd" / "pkcs11" / "module" / "pkcs11_functions.h"
 FUNCTIONS = re.findall(r"X\((C_\w+),", HEADER.read_text())
@@ -151,7 +152,7 @@ class Callbacks:
         self.fail: str | None = None
         self.functions = {name: CALLBACK(self._make(name)) for name in self.calls}
 
-    def _make(self, name: str) -> object:
+    def _make(self, name: str) -> Callable[[object], int]:
         def called(_: object) -> int:
             self.calls[name] += 1
             return 5 if self.fail == name else 0
