@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The code tables of `data/` (their sources: data/SOURCES.md), each read on first use.
 
-A code the tables do not know is None, never an error: ANS adds codes every month and cards outlive the tables.
+A code the tables do not know is None, never an error: ANS adds codes every month and cards outlive the tables. A table that
+the person has put over a shipped one (see `refresh`) stands in its place; one that cannot be read is as if it were not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from cpxd.nomenclature.refresh import NewTable
 
 _DATA = Path(__file__).parent / "data"
 _DELTA = "tre/DELTA-2023-2026.csv"
@@ -20,6 +25,9 @@ _UNIONS = {"R01": ("R38", "R39", "R40", "R42", "R43", "R44", "R45", "R46")}
 _HEXADECIMAL = {"G01"}  # tables whose codes are the hexadecimal digits of a byte on the card
 _ANY_CONVENTION = "*"
 _LONGEST_SHORT_LABEL = 60  # beyond it the source has put a remark there
+
+
+Row = dict[str, str]  # the columns of a table's file; dates ISO 8601 or ""
 
 
 class UnknownTable(KeyError):
@@ -45,6 +53,8 @@ class Table(NamedTuple):
     title: str
     oid: str | None
     version: str  # date, YYYYMMDD
+    official: str = ""  # the name ANS gives it: "TRE_G15_ProfessionSante"; "" for the tables that only the cards have
+    refreshed: bool = False  # the person put it over the shipped one
 
 
 def tables() -> dict[str, Table]:
@@ -79,14 +89,43 @@ def search(table: str, text: str, at: date | None = None) -> list[Entry]:
     return [e for e in entries(table, at) if any(wanted in _folded(s or "") for s in (e.code, e.label, e.short_label))]
 
 
+def conventions(code: str | int, at: date | None = None) -> tuple[Entry, ...]:
+    """The entries of one code of G102, one a convention."""
+    known = _code("G102", code)
+    return () if known is None else tuple(_entry(row, at) for row in _rows("G102")[known])
+
+
+def natures(specialty: str | int, at: date | None = None) -> dict[str, Entry]:
+    """The savoir-faire (R01) that an ADELI speciality (G12) became, by nature of qualification (G11)."""
+    wanted = _code("G12", specialty) or str(specialty)
+    found = ((nature, lookup("R01", code, at)) for (one, nature), code in _adeli().items() if one == wanted)
+    return {nature: entry for nature, entry in found if entry is not None}
+
+
+def state(table: str) -> tuple[dict[str, Row], str | None, str]:
+    """What a newer version of a table is compared with: its own rows in force by code, its OID, its version (YYYYMMDD).
+
+    Nothing for a table that is not known yet.
+    """
+    described = _index()[0].get(table)
+    if described is None:
+        return {}, None, ""
+    changed = [row[key].replace("-", "") for row in _delta().get(table, ()) for key in ("valid_from", "valid_to")]
+    own = {code: rows[0] for code, rows in _rows(table).items() if rows[0]["table"] == table}
+    return own, described.oid, described.version if described.refreshed else max([described.version, *changed])
+
+
+def forget() -> None:
+    """Read the tables anew at the next question: the person has changed theirs."""
+    for cached in (_index, _delta, _rows, _by_value, _adeli):
+        cached.cache_clear()
+
+
 def adeli_to_r01(specialty: str | int, nature: str | int, at: date | None = None) -> Entry | None:
     """The savoir-faire (R01) that an ADELI speciality (G12) with its nature of qualification (G11) became; None if none."""
     # The association is newer than G12 and has codes that it lacks.
     code = _adeli().get((_code("G12", specialty) or str(specialty), _code("G11", nature) or str(nature)))
     return None if code is None else lookup("R01", code, at)
-
-
-_Row = dict[str, str]
 
 
 def _read(file: str, skip: int = 0) -> list[list[str]]:
@@ -96,9 +135,25 @@ def _read(file: str, skip: int = 0) -> list[list[str]]:
         return list(csv.reader(stream, delimiter=";"))[skip:]
 
 
-def _records(file: str) -> list[_Row]:
+def _records(file: str) -> list[Row]:
     header, *rows = _read(file)
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def folder() -> Path:
+    """Where the person's tables lie."""
+    base = os.environ.get("XDG_DATA_HOME", "")
+    home = Path(base) if base.startswith("/") else Path(os.path.expanduser("~/.local/share"))
+    return home / "cpxd" / "nomenclature"
+
+
+def _own() -> Mapping[str, NewTable]:
+    """The person's tables, by name."""
+    if not folder().is_dir():
+        return {}
+    from cpxd.nomenclature.refresh import installed
+
+    return installed()
 
 
 @cache
@@ -109,29 +164,36 @@ def _index() -> tuple[dict[str, Table], dict[str, str]]:
     for folder in ("tre", "dico"):
         for row in _records(f"{folder}/INDEX.csv"):
             name = row["file"].removeprefix("TRE_").removesuffix(".csv").split("_")[0]
-            found[name] = Table(name, row["description"], row["oid"] or None, row["version"][:8])
+            official = row["name"] if folder == "tre" else ""
+            found[name] = Table(name, row["description"], row["oid"] or None, row["version"][:8], official)
             files[name] = f"{folder}/{row['file']}"
+    for name, table in _own().items():
+        known = found.get(name)
+        title = known.title if known else table.title
+        found[name] = Table(name, title, table.oid or (known.oid if known else None), table.version, table.official, True)
+        files.setdefault(name, "")
     return found, files
 
 
 @cache
-def _delta() -> dict[str, list[_Row]]:
-    changes: dict[str, list[_Row]] = {}
+def _delta() -> dict[str, list[Row]]:
+    changes: dict[str, list[Row]] = {}
     for row in _records(_DELTA):
         changes.setdefault(row["table"], []).append(row)
     return changes
 
 
 @cache
-def _rows(table: str) -> dict[str, tuple[_Row, ...]]:
+def _rows(table: str) -> dict[str, tuple[Row, ...]]:
     """Rows by code: one, or in G102 one for each convention. `table` of each row is the table that holds it."""
     files = _index()[1]
     if table not in files:
         raise UnknownTable(table)
-    rows: dict[str, tuple[_Row, ...]] = {}
-    for row in _records(files[table]):
+    own = _own().get(table)
+    rows: dict[str, tuple[Row, ...]] = {}
+    for row in own.rows if own else _records(files[table]):
         rows[row["code"]] = (*rows.get(row["code"], ()), {**row, "table": table})
-    for change in _delta().get(table, ()):
+    for change in () if own else _delta().get(table, ()):
         before = rows[change["code"]][0] if change["code"] in rows else {}
         # A closed code keeps its short label, which the change does not repeat.
         rows[change["code"]] = ({**before, **{key: value for key, value in change.items() if value}},)
@@ -171,14 +233,14 @@ def _value(code: str) -> int | None:
     return int(code) if code.isascii() and code.isdigit() and len(code) <= 8 else None
 
 
-def _of_convention(rows: tuple[_Row, ...], convention: str | None, at: date | None) -> Entry | None:
+def _of_convention(rows: tuple[Row, ...], convention: str | None, at: date | None) -> Entry | None:
     if convention is not None:
         wanted = (convention, _ANY_CONVENTION)
         return next((_entry(row, at) for row in rows if row["convention_code"] in wanted), None)
     return _entry(rows[0], at) if len({row["label"] for row in rows}) == 1 else None
 
 
-def _entry(row: _Row, at: date | None) -> Entry:
+def _entry(row: Row, at: date | None) -> Entry:
     valid_to = _date(row.get("valid_to"))
     short = row.get("short_label") or None
     return Entry(
