@@ -18,6 +18,7 @@ SOURCES = [
     "cpxd/_apdu_sha256.c",
     "cpxd/_apdu_terminal.c",
     "cpxd/_apdu_tlv.c",
+    "cpxd/_assuan.c",
 ]
 WARNINGS = ["-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wformat=2", "-Werror"]
 HARDENING = ["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-fPIC"]
@@ -114,6 +115,13 @@ int apdu_tlv_find(const uint8_t *buf, size_t len, const uint32_t *path, size_t c
 int apdu_tlv_check(const uint8_t *buf, size_t len, bool padding);
 int apdu_tlv_header(uint32_t tag, size_t length, uint8_t *out, size_t cap, size_t *out_len);
 
+typedef struct assuan assuan;
+assuan *assuan_new(int to, int from, int wake, const char *commands, size_t len, int64_t deadline);
+void assuan_free(assuan *talk);
+int assuan_run(assuan *talk, apdu_secret *secret);
+bool assuan_is_word(const apdu_secret *secret, const char *word, size_t len);
+bool assuan_locale_is_utf8(const char *name);
+
 #define APDU_E_ARGUMENT ...
 #define APDU_E_BUSY ...
 #define APDU_E_TRANSPORT ...
@@ -137,9 +145,9 @@ ffibuilder = FFI()
 ffibuilder.cdef(CDEF)
 ffibuilder.set_source(
     "cpxd._apdu_ffi",
-    '#include "_apdu.h"',
+    '#include "_apdu.h"\n#include "_assuan.h"',
     sources=SOURCES,
-    depends=["cpxd/_apdu.h"],
+    depends=["cpxd/_apdu.h", "cpxd/_assuan.h"],
     include_dirs=["cpxd", "/usr/include/PCSC"],
     extra_compile_args=[*WARNINGS, *HARDENING],
     extra_link_args=LINK,

@@ -54,7 +54,7 @@ def _deadline(timeout: float | None) -> int:
 
 
 class Secret:
-    """One secret of 0 to 64 bytes. Made by `from_fd` and `from_terminal` only; not copied, pickled or shown."""
+    """One secret of 0 to 64 bytes. Filled by `from_fd`, `from_terminal` and the dialogs only; not copied, pickled or shown."""
 
     __slots__ = ("__weakref__", "_handle")
 
@@ -111,6 +111,10 @@ class Secret:
     def equals(self, other: Secret) -> bool:
         """Compares in constant time."""
         return bool(lib.apdu_secret_equal(self._handle, other._handle))
+
+    def equals_word(self, word: bytes) -> bool:
+        """Whether it is this word (lower-case ASCII letters), whatever its case and the blanks round it."""
+        return bool(lib.assuan_is_word(self._handle, word, len(word)))
 
     def digest(self, salt: bytes) -> bytes:
         """SHA-256(salt ‖ secret), 32 bytes. Four digits are found from it in no time: keep it in memory only."""
