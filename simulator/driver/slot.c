@@ -62,7 +62,7 @@ bool slot_open(struct slot *s, unsigned long lun, unsigned index, const struct s
     s->lun = lun;
     s->set = *set;
     s->peer = -1;
-    s->gone = s->stale = s->powered = false;
+    s->gone = s->stale = s->powered = s->watched = false;
     s->protocols = 0;
     s->atr_len = 0;
     int written = snprintf(s->path, sizeof s->path, "%s.%u", set->base, index);
@@ -116,11 +116,21 @@ static bool same_user(int fd) {
     return who.uid == geteuid() || who.uid == 0;
 }
 
+// A client's thread looks too (SCardReconnect, SCardStatus), and what it sees pcscd's event thread may never hear of: were a
+// swap let through by that look, pcscd would show the old state for good.
+static bool is_witness(const struct slot *s) {
+    return !s->watched || pthread_equal(s->watcher, pthread_self());
+}
+
 bool slot_present(struct slot *s) {
     bool in = false;
     pthread_mutex_lock(&s->lock);
     if (!s->used)
         goto out;
+    if (!is_witness(s)) {
+        in = s->peer >= 0 && !s->gone && !peer_left(s->peer);
+        goto out;
+    }
     if (s->peer >= 0) {
         if (!s->gone && !peer_left(s->peer)) {
             in = true;
@@ -152,6 +162,8 @@ void slot_wait(struct slot *s, int timeout_ms) {
     uint64_t count;
     pthread_mutex_lock(&s->lock);
     if (s->used) {
+        s->watched = true;
+        s->watcher = pthread_self();
         p[0].fd = s->peer >= 0 ? s->peer : s->listener;
         p[0].events = s->peer >= 0 ? POLLRDHUP : POLLIN;
         p[1].fd = s->wake;

@@ -36,6 +36,8 @@ struct slot {
     bool gone;  // the peer left or broke the protocol; the card is out as soon as slot_present() sees it
     bool stale; // an answer is still owed: nothing but a power-on or a reset is sent
     bool powered;
+    bool watched;       // pcscd's event thread of this slot is known
+    pthread_t watcher;  // ... and is this one: only its look lets a card in or out
     unsigned protocols; // bit n: the ATR offers T=n
     uint8_t atr[ATR_MAX];
     size_t atr_len;
