@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from simulator.errors import UsageError
+from simulator.psc import arguments as psc_arguments
 
 _language: list[str] = ["fr"]
 _FRENCH = {
@@ -118,6 +119,12 @@ def parser() -> argparse.ArgumentParser:
         "pki", parents=[language], help=tr("écrire les autorités et CRL de test", "write the test authorities and CRLs")
     )
     pki.add_argument("folder", metavar=tr("DOSSIER", "DIR"), type=Path)
+    psc = names.add_parser(
+        "psc",
+        parents=[language],
+        help=tr("un Pro Santé Connect d'essai, sur cette machine", "a Pro Santé Connect to test with, on this machine"),
+    )
+    psc_arguments.add(psc, _language[0] == "en")
     return top
 
 

@@ -159,11 +159,18 @@ def _pki(options: argparse.Namespace) -> int:
     return 0
 
 
+def _psc(options: argparse.Namespace) -> int:
+    from simulator.psc import command
+
+    return command.run(options)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "personas": _personas,
     "run": _run,
     "lab": _lab,
     "pki": _pki,
+    "psc": _psc,
 }
 
 
