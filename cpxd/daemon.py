@@ -96,20 +96,21 @@ def _listening(folder: Path) -> tuple[socket.socket, bool]:
     passed = _passed_on()
     if passed is not None:
         return passed, False
-    path = folder / SOCKET_NAME
-    if len(os.fsencode(path)) > _PATH_LIMIT:
+    path, new = folder / SOCKET_NAME, folder / f"{SOCKET_NAME}.new"
+    if len(os.fsencode(new)) > _PATH_LIMIT:
         raise errors.BadFile(
             file=path, reason=tr(f"chemin de plus de {_PATH_LIMIT} octets", f"a path of more than {_PATH_LIMIT} bytes")
         )
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.unlink(missing_ok=True)  # left by a daemon that was killed: we hold the lock
+        new.unlink(missing_ok=True)  # left by a daemon that was killed: we hold the lock
         mask = os.umask(0o177)
         try:
-            listening.bind(str(path))
+            listening.bind(str(new))
         finally:
             os.umask(mask)
         listening.listen(_BACKLOG)
+        new.replace(path)  # who finds it can connect
     except OSError as error:
         listening.close()
         raise errors.BadFile(file=path, reason=error.strerror or error) from None

@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from cpxd import errors
 from cpxd.apdu import SW, Command, Response, Secret
-from cpxd.card import pin, registry
+from cpxd.card import cps2ter, pin, registry
 from cpxd.card.application import Application, Code, FileMissing, Mechanism, NotAllowed, Usage
 from cpxd.card.cps3 import Cps3
 from cpxd.card.cps4 import Cps4
 from cpxd.card.padding import pkcs1_type_1, remove_pkcs1_type_2
+from cpxd.card.pss import emsa_pss
 from cpxd.card.tree import Root, Tree, absolute, read_data_directory, read_root, read_serial, read_tree
 from cpxd.reader.pcsc import Link
 from cpxd.record.certificate import CardCertificate, parse_certificate
@@ -133,6 +134,15 @@ class CardSession:
         with self._request(begin) as card:
             return card.read(absolute(self._listed(card)[label].path), padding=True)
 
+    def cps2ter(self, begin: Begin, label: str) -> bytes:
+        """An object of the CPS2ter view of a CPS3, whole. FileMissing for what has none, NotAllowed."""
+        path = cps2ter.path_of(label)
+        if path is None or self.card.generation != "CPS3":
+            raise FileMissing(label)
+        with self._request(begin) as card:
+            self._known(card)
+            return cps2ter.read(card, path)
+
     def _listed(self, card: Application) -> dict[str, DataObject]:
         if self._data is None:
             directory = read_data_directory(card, self._known(card))
@@ -223,6 +233,25 @@ class CardSession:
             return _with_key(
                 card,
                 lambda: card.sign_content(reference, content, size),
+                lambda signature: _public_operation(public_key, signature) == block,
+            )
+
+    def sign_pss(self, begin: Begin, hash_name: str, digest: bytes, salt_length: int) -> bytes:
+        """RSA-PSS with the authentication key and padding made here, for cards that compute on a whole block; verified.
+
+        Raises as `sign`; MechanismUnavailable on other cards, and for a salt that the modulus cannot hold.
+        """
+        with self._request(begin) as card:
+            reference, public_key = self._key(card, "authentication")
+            try:
+                block = emsa_pss(hash_name, digest, salt_length, public_key.key_size)
+            except ValueError:
+                block = b""
+            if card.unpadded or not block:
+                raise errors.MechanismUnavailable(mechanism=Mechanism("pss", hash_name))
+            return _with_key(
+                card,
+                lambda: card.decrypt(reference, block),
                 lambda signature: _public_operation(public_key, signature) == block,
             )
 

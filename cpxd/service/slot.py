@@ -167,7 +167,8 @@ class Slot:
             insertion = self.insertion
 
             def operation(session: CardSession, begin: Begin) -> bytes:
-                return session.content(session.only_verified(begin) if entry.private else begin, label)
+                read = session.content if entry.path else session.cps2ter
+                return read(session.only_verified(begin) if entry.private else begin, label)
 
             content = await self._run(operation)
             if entry.private:
@@ -278,6 +279,10 @@ class Slot:
     async def sign_content(self, client: Client, content: bytes) -> bytes:
         self._need(client, "user")
         return await self._run(lambda s, begin: s.sign_content(s.only_verified(begin), content))
+
+    async def sign_pss(self, client: Client, hash_name: str, digest: bytes, salt_length: int) -> bytes:
+        self._need(client, "user")
+        return await self._run(lambda s, begin: s.sign_pss(s.only_verified(begin), hash_name, digest, salt_length))
 
     async def decrypt(self, client: Client, cryptogram: bytes) -> bytes:
         self._need(client, "user")

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 from cpxd import errors
+from cpxd.card import cps2ter
 from cpxd.card.application import Mechanism, Usage
 from cpxd.card.session import Begin, CardSession, CodeStates
 from cpxd.card.tree import Root, Tree
@@ -18,7 +19,8 @@ from cpxd.record.pkcs15 import DataObject, PrivateKeyObject
 
 @dataclass(frozen=True)
 class Token:
-    """`certificates` by place in `tree.certificates`; those that cannot be read are None. Data objects are named, not read."""
+    """`certificates` by place in `tree.certificates`; those that cannot be read are None. Data objects are named, not read;
+    those without a path are in the CPS2ter view of a CPS3."""
 
     generation: str  # "CPS3", "CPS4"
     root: Root
@@ -26,6 +28,7 @@ class Token:
     certificates: tuple[CardCertificate | None, ...]
     data: tuple[DataObject, ...]
     mechanisms: Mapping[Usage, frozenset[Mechanism]]
+    any_pss: bool  # the authentication key signs PSS with any hash and salt
 
     @property
     def serial(self) -> str:
@@ -50,7 +53,18 @@ def read_token(session: CardSession, begin: Begin) -> tuple[Token, CodeStates]:
     card = session.card
     mechanisms: dict[Usage, frozenset[Mechanism]] = {usage: card.mechanisms(usage) for usage in get_args(Usage)}
     data = session.data_objects(begin)
-    return Token(card.generation, root, tree, certificates, data, mechanisms), session.code_states(begin)
+    if card.generation == "CPS3":
+        data += tuple(_cps2ter({entry.label for entry in data}))
+    token = Token(card.generation, root, tree, certificates, data, mechanisms, any_pss=not card.unpadded)
+    return token, session.code_states(begin)
+
+
+def _cps2ter(listed: set[str]) -> Iterator[DataObject]:
+    """What the official library shows of a CPS3 without asking it: the billing situation, and a twin of each situation."""
+    twins = sorted(label.replace("CPS_", "CPS2TER_", 1) for label in listed if label.startswith("CPS_ACTIVITY_"))
+    for label in ("CPS_SIT_FACT", *twins):
+        if label not in listed and cps2ter.path_of(label) is not None:
+            yield DataObject(label, "CPS", (), None, private=True, modifiable=False)
 
 
 def _parsed(der: bytes, label: str) -> CardCertificate | None:
