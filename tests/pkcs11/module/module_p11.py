@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import POINTER, byref, c_ubyte, c_ulong, c_void_p
 from pathlib import Path
@@ -142,3 +143,10 @@ def values(template: Sequence[Attribute]) -> list[bytes | None]:
 
 def interface_at(pointer: c_void_p) -> Interface:
     return ctypes.cast(pointer, POINTER(Interface)).contents
+
+
+def in_thread(function: Callable[[], int]) -> tuple[threading.Thread, list[int]]:
+    result: list[int] = []
+    thread = threading.Thread(target=lambda: result.append(function()))
+    thread.start()
+    return thread, result
