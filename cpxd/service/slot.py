@@ -30,6 +30,14 @@ from cpxd.service.token import Token, read_token
 T = TypeVar("T")
 _LOST = (errors.CardRemoved, errors.CardMute, errors.NoService, errors.CardChanged)
 MOST_PIN_TRIES, MOST_UNBLOCK_TRIES = 3, 10  # when the card does not say (docs/CARDS.md)
+_NOT_PROVED = (
+    errors.BadPinFormat,
+    errors.SamePin,
+    errors.KnownWrongPin,
+    errors.LastTry,
+    errors.WrongPin,
+    errors.PinBlocked,
+)
 _PATIENCE = 5.0  # seconds after which a card that could not be read is tried once more, if asked for
 
 
@@ -228,10 +236,14 @@ class Slot:
     async def change_pin(self, client: Client, old: Secret, new: Secret, *, last_try: bool = False) -> None:
         """Raises as login, and BadPinFormat or SamePin for the new one. Needs no login, and is none."""
         async with self._codes_lock:
+            proved = True  # a change proves the PIN as a login does, and nobody asked for that
             try:
                 await self._learning("user", lambda s, begin: s.change(begin, old, new, last_try=last_try))
+            except _NOT_PROVED:
+                proved = False
+                raise
             finally:
-                if not self._logins:
+                if proved and not self._logins:
                     await self._reset()
 
     async def renew_pin(self, client: Client, new: Secret) -> None:

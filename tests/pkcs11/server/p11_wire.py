@@ -87,26 +87,32 @@ def words(signature: str) -> list[str]:
 
 
 def encode(word: str, value: Any, offered: int = 2) -> bytes:
-    u32 = struct.Struct(">I").pack
-    if word == "y":
-        return bytes([value])
-    if word == "u":
-        return struct.pack(">Q", value)
-    if word == "fu":
-        return u32(value)
-    if word == "fy":
-        return u32(0 if value is None else value or NULL)
-    if word in ("s", "z"):
-        return u32(NULL) if value is None else u32(len(value)) + value
-    if word == "ay":
-        return b"\1" + (u32(NULL) if value is None else u32(len(value)) + value)
-    if word == "aA":
-        return u32(len(value)) + b"".join(attribute(kind, content) for kind, content in value)
-    if word == "fA":
-        return u32(len(value)) + b"".join(u32(kind) + u32(room) for kind, room in value)
-    if word == "M":
-        return mechanism(value, offered)
-    raise AssertionError(word)
+    return mechanism(value, offered) if word == "M" else ENCODE[word](value)
+
+
+def u32(value: int) -> bytes:
+    return struct.pack(">I", value)
+
+
+def string(value: bytes | None) -> bytes:
+    return u32(NULL) if value is None else u32(len(value)) + value
+
+
+def template(value: Any) -> bytes:
+    return u32(len(value)) + b"".join(attribute(kind, content) for kind, content in value)
+
+
+ENCODE: dict[str, Any] = {
+    "y": lambda value: bytes([value]),
+    "u": lambda value: struct.pack(">Q", value),
+    "fu": u32,
+    "fy": lambda value: u32(0 if value is None else value or NULL),
+    "s": string,
+    "z": string,
+    "ay": lambda value: b"\1" + string(value),
+    "aA": template,
+    "fA": lambda value: u32(len(value)) + b"".join(u32(kind) + u32(room) for kind, room in value),
+}
 
 
 def attribute(kind: int, value: Any) -> bytes:
