@@ -129,22 +129,23 @@ class Application(ABC):
         self._moved(path[:-1])
         try:
             size = parse_fcp(answer.data).size
-        except RecordError as error:
-            raise errors.DamagedCard(part=f"{name}: {error}") from None
+        except RecordError:
+            raise errors.DamagedCard(part=name) from None
         if size is None or size > FILE_LIMIT:
-            raise errors.DamagedCard(part=f"{name}: {size} octets")
+            raise errors.DamagedCard(part=f"{name}, {size}")
         return self._read_selected(name, size, padding=padding)
 
     def _read_selected(self, name: str, size: int, *, padding: bool) -> bytes:
         content = b""
         while len(content) < size:
-            answer = self.send(self._read_command(len(content), min(self.block, size - len(content))))
+            asked = min(self.block, size - len(content))
+            answer = self.send(self._read_command(len(content), asked))
             if answer.sw == SW.SECURITY_STATUS_NOT_SATISFIED:
                 raise NotAllowed(name)
             if answer.sw not in (SW.OK, SW.END_OF_FILE):
                 raise errors.CardRefused(operation=f"READ BINARY {name}", sw=answer.sw)
             content += answer.data
-            if not answer.data or answer.sw == SW.END_OF_FILE or (not padding and extent(content) is not None):
+            if len(answer.data) < asked or (not padding and extent(content) is not None):
                 break
         return content[:size]
 

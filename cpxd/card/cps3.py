@@ -60,8 +60,8 @@ class Cps3(Application):
         self._expect(answer, "GET DATA")
         try:
             return parse_pin_state(answer.data)
-        except RecordError as error:
-            raise errors.DamagedCard(part=f"BF81{self._reference(code):02X}: {error}") from None
+        except RecordError:
+            raise errors.DamagedCard(part=f"BF81{self._reference(code):02X}") from None
 
     def _get_code_object(self, code: Code) -> Response:
         # 4D header list { 70 { BF81xx { A0, length 80: all of it } } }

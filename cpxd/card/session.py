@@ -32,6 +32,7 @@ from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.errors import RecordError
 from cpxd.record.pkcs15 import DataObject, PrivateKeyObject
 from cpxd.record.sdo import PinState
+from cpxd.text import tr
 
 Begin = Callable[[], None]  # called when the card is held, before the first command; may raise
 _HASHES: dict[str, HashAlgorithm] = {
@@ -61,6 +62,8 @@ class CardSession:
         self._root: Root | None = None
         self._tree: Tree | None = None
         self._data: dict[str, DataObject] | None = None
+        self._data_warnings: list[str] = []
+        self.unreadable: list[str] = []  # what the last `data` had to leave out
         self._seen_epoch = link.epoch
 
     @contextlib.contextmanager
@@ -106,17 +109,25 @@ class CardSession:
             return CodeStates(card.pin_state(Code.PIN), card.pin_state(Code.UNBLOCK))
 
     def data(self, begin: Begin, *, private: bool) -> dict[str, bytes]:
-        """Content of the data objects by label; the PIN-protected ones only when asked and verified.
+        """Content of the data objects by label; the PIN-protected ones only when asked, after `verify`.
 
-        An object that is listed but missing, or that the card keeps closed, is left out.
+        An object that cannot be read is left out and named in `unreadable`. CardReset when the proof of the PIN was lost.
         """
         with self._request(begin) as card:
-            found = {}
-            for label, entry in self._listed(card).items():
+            found: dict[str, bytes] = {}
+            listed = self._listed(card)
+            self.unreadable = list(self._data_warnings)
+            for label, entry in listed.items():
                 if entry.private and not private:
                     continue
-                with contextlib.suppress(FileMissing, NotAllowed):
+                try:
                     found[label] = card.read(absolute(entry.path))
+                except NotAllowed:
+                    if entry.private:
+                        raise errors.CardReset() from None
+                    self.unreadable.append(label)
+                except (FileMissing, errors.CardRefused, errors.DamagedCard):
+                    self.unreadable.append(label)
             return found
 
     def labels(self, begin: Begin) -> tuple[str, ...]:
@@ -145,7 +156,8 @@ class CardSession:
 
     def _listed(self, card: Application) -> dict[str, DataObject]:
         if self._data is None:
-            directory = read_data_directory(card, self._known(card))
+            self._data_warnings = []
+            directory = read_data_directory(card, self._known(card), self._data_warnings)
             self._data = {entry.label: entry for entry in (directory.entries if directory else ()) if entry.path}
         return self._data
 
@@ -168,13 +180,19 @@ class CardSession:
     def end_proof(self, begin: Begin) -> None:
         """Reset the card, which ends every proof of a code, and see that it is still the same card."""
         with self.link.transaction(begin):
-            self.link.reset()
+            self.link.keep()
+        self.link.release(reset=True)
         self.root(begin)
 
-    def verify(self, begin: Begin, secret: Secret, *, last_try: bool = False) -> None:
-        """Prove the PIN. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked."""
+    def verify(self, begin: Begin, secret: Secret, *, last_try: bool = False, keep: bool = False) -> None:
+        """Prove the PIN. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked.
+
+        With `keep` the card stays held for what the PIN was asked for, until the link is released or closed.
+        """
         with self._request(begin) as card:
             pin.verify(card, self._serial(card), Code.PIN, secret, last_try=last_try)
+            if keep:
+                self.link.keep()
 
     def change(self, begin: Begin, old: Secret, new: Secret, *, last_try: bool = False) -> None:
         with self._request(begin) as card:
@@ -319,15 +337,15 @@ def _certificate(tree: Tree, usage: Usage) -> tuple[PrivateKeyObject, CardCertif
         raise errors.KeyUnavailable(usage=usage)
     try:
         return key, parse_certificate(der)
-    except RecordError as error:
-        raise errors.DamagedCard(part=f"certificat {usage}: {error}") from None
+    except RecordError:
+        raise errors.DamagedCard(part=tr(f"certificat ({usage})", f"certificate ({usage})")) from None
 
 
 def _public_key(certificate: CardCertificate, usage: Usage) -> RSAPublicKey:
     try:
         key = load_der_public_key(certificate.spki)
     except (ValueError, UnsupportedAlgorithm):
-        raise errors.DamagedCard(part=f"certificat {usage}") from None
+        raise errors.DamagedCard(part=tr(f"certificat ({usage})", f"certificate ({usage})")) from None
     if not isinstance(key, RSAPublicKey):
         raise errors.KeyUnavailable(usage=usage)
     return key
@@ -370,8 +388,6 @@ def _probe(link: Link) -> Application:
 
 def registry_error(atr: bytes, kind: registry.Kind | None) -> errors.CpxError:
     """Why a card with this ATR is not used."""
-    from cpxd.text import tr
-
     if kind is registry.Kind.CPS2TER:
         return errors.RetiredCard()
     hint = ""

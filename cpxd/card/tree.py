@@ -25,6 +25,7 @@ from cpxd.record.pkcs15 import (
     parse_odf,
     parse_prkdf,
 )
+from cpxd.text import tr
 
 T = TypeVar("T")
 OBJECT_DIRECTORY: Path = (*APPLICATION_DF, 0x5031)
@@ -64,20 +65,16 @@ def read_serial(card: Application) -> SerialNumber:
     """EF.SN.ICC. Raises DamagedCard."""
     try:
         return parse_serial_number(card.read(SERIAL_FILE))
-    except FileMissing:
+    except (FileMissing, RecordError):
         raise errors.DamagedCard(part="EF.SN.ICC") from None
-    except RecordError as error:
-        raise errors.DamagedCard(part=f"EF.SN.ICC: {error}") from None
 
 
 def read_root(card: Application) -> Root:
-    """Serial number, EF.OD and AODF; the card is told its PIN references. Raises DamagedCard when there is no EF.OD."""
+    """Serial number, EF.OD and AODF; the card is told its PIN references, when it can be read. Raises DamagedCard."""
     serial = read_serial(card)
-    try:
-        directories = {entry.kind: absolute(entry.path) for entry in parse_odf(card.read(OBJECT_DIRECTORY))}
-    except (FileMissing, RecordError) as error:
-        raise errors.DamagedCard(part=f"EF.OD: {error}") from None
     warnings: list[str] = []
+    entries = _part(card, OBJECT_DIRECTORY, parse_odf, "EF.OD", warnings)
+    directories = {entry.kind: absolute(entry.path) for entry in entries or ()}
     pins = _part(card, directories.get("AODF"), parse_aodf, "AODF", warnings)
     card.pins = codes(pins.entries if pins else ())
     return Root(serial, directories, pins.entries if pins else (), tuple(warnings))
@@ -86,8 +83,10 @@ def read_root(card: Application) -> Root:
 def read_tree(card: Application, root: Root) -> Tree:
     """The directories of keys and certificates, and the certificates.
 
-    A directory or certificate that cannot be read costs its objects and leaves a warning.
+    A directory or certificate that cannot be read costs its objects and leaves a warning; DamagedCard without any directory.
     """
+    if not root.directories:
+        raise errors.DamagedCard(part="EF.OD")
     warnings: list[str] = list(root.warnings)
     information = _part(card, TOKEN_INFORMATION, parse_ciainfo, "EF.CIAInfo", warnings) or _NO_INFORMATION
     keys = _part(card, root.directories.get("PrKDF"), parse_prkdf, "PrKDF", warnings)
@@ -100,9 +99,9 @@ def read_tree(card: Application, root: Root) -> Tree:
     )
 
 
-def read_data_directory(card: Application, root: Root) -> Directory[DataObject] | None:
+def read_data_directory(card: Application, root: Root, warnings: list[str]) -> Directory[DataObject] | None:
     """The DODF: names, places and protection of the data objects; None when the card has none."""
-    return _part(card, root.directories.get("DODF"), parse_dodf, "DODF", [])
+    return _part(card, root.directories.get("DODF"), parse_dodf, "DODF", warnings)
 
 
 def absolute(path: Path) -> Path:
@@ -131,12 +130,12 @@ def _part(card: Application, path: Path | None, parse: Callable[[bytes], T], nam
     try:
         found = parse(card.read(path))
         if isinstance(found, Directory) and found.damaged:
-            warnings.append(f"{name} ({found.damaged})")
+            warnings.append(tr(f"{name} ({found.damaged} entrées)", f"{name} ({found.damaged} entries)"))
         return found
     except (FileMissing, NotAllowed):
-        warnings.append(f"{name}: missing")
-    except RecordError as error:
-        warnings.append(f"{name}: {error}")
+        warnings.append(tr(f"{name} (manquant)", f"{name} (missing)"))
+    except (RecordError, errors.DamagedCard):
+        warnings.append(name)
     return None
 
 
@@ -147,6 +146,8 @@ def _certificates(
     for entry in (listed.entries if listed else ())[:16]:
         path = absolute(entry.path)
         content = _part(card, path, bytes, f"certificate {path[-1]:04X}" if path else "certificate", warnings)
+        if content == b"":
+            warnings.append(entry.label)
         if content:
             start = entry.index or 0
             found.append((entry, content[start : start + entry.length] if entry.length else content[start:]))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
@@ -39,6 +40,8 @@ def _run(options: argparse.Namespace) -> int:
         found = identity.read(card, private=with_pin)
     if options.json:
         show_json(identity.as_json(found))
+        for remark in card_text.remarks(found):
+            sys.stderr.write(f"cpxd{tr(' : ', ': ')}{remark}\n")
     else:
         print("\n".join(card_text.lines(found)))
     return Exit.DONE

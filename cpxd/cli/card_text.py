@@ -23,7 +23,7 @@ def lines(identity: Identity) -> list[str]:
         *_work(record),
         *_situations(record),
         *code_lines(identity.codes),
-        *(f"!  {text}" for text in _remarks(identity)),
+        *(f"!  {text}" for text in remarks(identity)),
     ]
 
 
@@ -109,7 +109,8 @@ def _situation(situation: Situation) -> str:
     return " · ".join(part for part in parts if part) or tr("(contenu non décodé)", "(content not decoded)")
 
 
-def _remarks(identity: Identity) -> Iterator[str]:
+def remarks(identity: Identity) -> Iterator[str]:
+    """What the person should know beside the record: contradictions, and what could not be read."""
     yield from (str(notice.text) for notice in identity.record.warnings)
     for part in identity.unreadable:
         yield tr(f"partie illisible de la carte : {part}", f"unreadable part of the card: {part}")

@@ -17,6 +17,7 @@ from smartcard import scard
 
 from cpxd import errors
 from cpxd.apdu import ApduError, PcscTransport, TransportError
+from cpxd.text import tr
 
 _KINDS: dict[int, type[errors.CpxError]] = {
     code & 0xFFFFFFFF: kind
@@ -185,15 +186,20 @@ class Link:
             raise typed(code)
         self.atr = bytes(atr)
         self._observer: Observer | None = None
+        self._waiting: Callable[[], None] = lambda: None
+        self._kept = False
         self._protocol = protocol
         self.transport = self._transport(protocol)
 
     def _transport(self, protocol: int) -> PcscTransport:
         return PcscTransport(self._handle, protocol, on_exchange=self._observer)
 
-    def observe(self, observer: Observer) -> None:
-        """Show every exchange to `observer`: command with its codes masked, answer, milliseconds."""
-        self._observer = observer
+    def observe(self, observer: Observer, waiting: Callable[[], None]) -> None:
+        """Show every exchange to `observer`: command with its codes masked, answer, milliseconds.
+
+        `waiting` is called when the card is asked for, before whoever has it gives it back.
+        """
+        self._observer, self._waiting = observer, waiting
         self.transport = self._transport(self._protocol)
 
     @contextlib.contextmanager
@@ -202,18 +208,38 @@ class Link:
 
         Errors of the transport become typed errors here: CardRemoved, CardReset, CardMute, NoService.
         """
-        self._begin()
+        if not self._kept:
+            self._begin()
         try:
             allowed()
             yield
         except TransportError as error:
             raise self._diagnose(error.code) from None
-        except ApduError as error:  # an answer that no card may give; our own commands are well formed
-            raise errors.DamagedCard(part=error) from None
+        except ApduError:  # an answer that no card may give; our own commands are well formed
+            raise errors.DamagedCard(part=tr("réponse mal formée", "malformed answer")) from None
         finally:
-            scard.SCardEndTransaction(self._handle, scard.SCARD_LEAVE_CARD)
+            if not self._kept:
+                scard.SCardEndTransaction(self._handle, scard.SCARD_LEAVE_CARD)
+
+    def keep(self) -> None:
+        """Inside a transaction: hold the card after its end too, until `release`, so that nobody comes between."""
+        self._kept = True
+
+    def release(self, *, reset: bool) -> None:
+        """Give the card back, holding it or not before. With `reset` it forgets every proved code on the way.
+
+        The reset is part of the end of a transaction: it can hit no other program in the middle of its own.
+        """
+        if not self._kept:
+            if not reset:
+                return
+            self._begin()
+        self._kept = False
+        scard.SCardEndTransaction(self._handle, scard.SCARD_RESET_CARD if reset else scard.SCARD_LEAVE_CARD)
+        self.epoch += 1 if reset else 0
 
     def _begin(self) -> None:
+        self._waiting()
         for _ in range(8):
             code = scard.SCardBeginTransaction(self._handle)
             if code == scard.SCARD_S_SUCCESS:
@@ -247,5 +273,6 @@ class Link:
         return error
 
     def close(self) -> None:
-        """Give the handle back and leave the card as it is."""
+        """Give the handle back, and leave the card as it is."""
+        self.release(reset=False)
         scard.SCardDisconnect(self._handle, scard.SCARD_LEAVE_CARD)

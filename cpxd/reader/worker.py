@@ -30,6 +30,7 @@ class Ticket(Generic[T]):
     operation: Callable[[Ticket[T]], T]
     done: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    queued: float = field(default_factory=time.monotonic)  # since when it waits for the card
     begun: float | None = None  # time.monotonic() at which the operation last got hold of the card
     abandoned: bool = False
     result: list[T] = field(default_factory=list)
@@ -53,6 +54,11 @@ class Ticket(Generic[T]):
             if self.abandoned:
                 raise errors.ReaderBusy(seconds=0)
             self.begun = time.monotonic()
+
+    def wait(self) -> None:
+        """Called by the operation when it asks for the card: from now on it waits for whoever has it."""
+        with self.lock:
+            self.begun, self.queued = None, time.monotonic()
 
     def abandon(self) -> float | None:
         """The caller leaves: the operation will not get hold of the card any more. When it last did, if ever."""
@@ -87,11 +93,10 @@ class CardThread:
         operations during which a person types on the reader.
         """
         ticket: Ticket[T] = Ticket(operation)
-        queued = time.monotonic()
         self._queue.put(ticket)  # type: ignore[arg-type]  # a queue of Ticket[object]: the thread only runs it
         try:
             while not ticket.done.wait(0.05):
-                self._check(ticket, queued, patience)
+                self._check(ticket, patience)
         except BaseException:
             ticket.abandon()
             raise
@@ -107,27 +112,26 @@ class CardThread:
                 loop.call_soon_threadsafe(finished.set)
 
         ticket: Ticket[T] = Ticket(operation, notify=notify)
-        queued = time.monotonic()
         self._queue.put(ticket)  # type: ignore[arg-type]  # as in call
         try:
             while not finished.is_set():
                 try:
-                    async with asyncio.timeout(max(0.0, self._limit(ticket, queued, patience) - time.monotonic()) + 0.005):
+                    async with asyncio.timeout(max(0.0, self._limit(ticket, patience) - time.monotonic()) + 0.005):
                         await finished.wait()
                 except TimeoutError:
-                    self._check(ticket, queued, patience)
+                    self._check(ticket, patience)
         except BaseException:
             ticket.abandon()
             raise
         return ticket.value()
 
-    def _limit(self, ticket: Ticket[T], queued: float, patience: float) -> float:
+    def _limit(self, ticket: Ticket[T], patience: float) -> float:
         """When the caller's wait is over, as things stand (time.monotonic)."""
         begun = ticket.begun
-        return queued + self._wait if begun is None else max(self._alive, begun) + self._silence + patience
+        return ticket.queued + self._wait if begun is None else max(self._alive, begun) + self._silence + patience
 
-    def _check(self, ticket: Ticket[T], queued: float, patience: float) -> None:
-        if time.monotonic() > self._limit(ticket, queued, patience):
+    def _check(self, ticket: Ticket[T], patience: float) -> None:
+        if time.monotonic() > self._limit(ticket, patience):
             raise errors.CardMute() if ticket.begun is not None else errors.ReaderBusy(seconds=round(self._wait))
 
     def finish(self, last: Callable[[], None], *, wait: float = 1.0) -> None:

@@ -30,11 +30,11 @@ def states(card: OpenCard) -> CodeStates:
 
 
 def verify(card: OpenCard, consent: Consent) -> None:
-    """Ask for the PIN and prove it to the card."""
+    """Ask for the PIN and prove it to the card, which is then held until it is closed: nobody comes between."""
     pin_state = _pin_state(card)
     last = _allowed(Code.PIN, pin_state, consent)
     with consent.source.ask(_prompt(code_name(Code.PIN), pin_state)) as pin:
-        card.run(lambda session, begin: session.verify(begin, pin, last_try=last))
+        card.run(lambda session, begin: session.verify(begin, pin, last_try=last, keep=True))
 
 
 def change(card: OpenCard, consent: Consent) -> None:

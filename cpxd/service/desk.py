@@ -106,7 +106,11 @@ class OpenCard:
     def _job(self, operation: Callable[[CardSession, Begin], T]) -> Callable[[Ticket[T]], T]:
         def job(ticket: Ticket[T]) -> T:
             if self._session is None:
-                self._session = CardSession(self._open(ticket))
+                link = self._open(ticket)
+                link.observe(self._seen, ticket.wait)
+                self._session = CardSession(link)
+            else:
+                self._session.link.observe(self._seen, ticket.wait)
             try:
                 return operation(self._session, ticket.begin)
             except (errors.CardRemoved, errors.CardMute, errors.NoService, errors.CardChanged):
@@ -122,9 +126,7 @@ class OpenCard:
             ticket.begin()
             self._thread.touch()
 
-        link = self._context.connect(self.reader, wait=self.settings.reader_wait, allowed=allowed)
-        link.observe(self._seen)
-        return link
+        return self._context.connect(self.reader, wait=self.settings.reader_wait, allowed=allowed)
 
     def _seen(self, sent: bytes, received: bytes, milliseconds: float) -> None:
         self._thread.touch()
@@ -137,7 +139,7 @@ class OpenCard:
             if session.card.verified:
                 # no command of the card ends a verified PIN, and another program's handle would keep it powered
                 with contextlib.suppress(errors.CpxError):
-                    session.link.reset()
+                    session.link.release(reset=True)
             session.link.close()
         context, self._context = self._context, None
         if context is not None:

@@ -45,10 +45,10 @@ def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, pr
     for entry, der in tree.certificates:
         try:
             certificates.append(parse_certificate(der, entry.label))
-        except RecordError as error:
-            unreadable.append(f"{entry.label}: {error}")
+        except RecordError:
+            unreadable.append(entry.label)
     if not certificates:
-        raise errors.DamagedCard(part="; ".join(unreadable) or "CDF")
+        raise errors.DamagedCard(part=", ".join(unreadable) or "CDF")
     try:
         check_situations(list(session.labels(begin)))
         record = compose(
@@ -59,9 +59,10 @@ def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, pr
             situations_read=private,
             generation=session.card.generation,
         )
-    except SituationError as error:
-        raise errors.DamagedCard(part=str(error)) from None
-    return Identity(reader, record, session.code_states(begin), tuple(unreadable))
+    except SituationError:
+        part = tr("plus de situations d'exercice qu'une carte n'en porte, 16", "more practice situations than a card holds, 16")
+        raise errors.DamagedCard(part=part) from None
+    return Identity(reader, record, session.code_states(begin), (*unreadable, *session.unreadable))
 
 
 def _dictionary(settings: Settings) -> Dictionary:

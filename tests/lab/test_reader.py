@@ -144,7 +144,7 @@ def scenario_codes_end_with_us(lab: Lab) -> None:
         private = card.run(lambda session, begin: session.data(begin, private=True))
         assert "CPS_ACTIVITY_01_PS" in private
     with OpenCard(READER, QUICK) as card:
-        assert "CPS_ACTIVITY_01_PS" not in card.run(lambda session, begin: session.data(begin, private=True))
+        raised(errors.CardReset, lambda: card.run(lambda session, begin: session.data(begin, private=True)))
 
 
 SCENARIOS = {name.removeprefix("scenario_"): call for name, call in list(globals().items()) if name.startswith("scenario_")}
