@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 C_SOURCES := $(wildcard cpxd/*.c cpxd/*.h cpxd/_apdu_build.py simulator/driver/*.c simulator/driver/*.h cpxd/pkcs11/module/*.c cpxd/pkcs11/module/*.h cpxd/pkcs11/module/*.map)
 C_OWN := $(filter %.c,$(C_SOURCES))
-C_WARNINGS := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -Wstrict-prototypes -Werror
+C_WARNINGS := -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -Wstrict-prototypes -Werror
 
 .PHONY: run test check bench soak fuzz asan build packages test-packages fuzz-packages clean
 .DELETE_ON_ERROR:
