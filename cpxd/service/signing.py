@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cpxd import errors
-from cpxd.card.application import Mechanism, NotAllowed, Usage
+from cpxd.card.application import Mechanism, NotAllowed, Padding, Usage
 from cpxd.files import reason
 from cpxd.service.desk import OpenCard
 from cpxd.signature.cms import Content, read_content, sign_detached
@@ -16,6 +16,8 @@ _SHA256 = Mechanism("pkcs1", "sha256")
 
 class CardSigner:
     """A key of an open card, whose PIN was proved, as the formats of `signature/` want it."""
+
+    padding: Padding = "pkcs1"
 
     def __init__(self, card: OpenCard, usage: Usage) -> None:
         self._card = card
