@@ -7,7 +7,7 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from email.message import Message
+from http.client import HTTPMessage
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ class FetchError(Exception):
 
 class _NoOtherScheme(urllib.request.HTTPRedirectHandler):
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         _check(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -33,11 +33,12 @@ Fetch = Callable[[str, bytes | None, str], bytes]
 
 
 class Network:
-    """Asks servers. `wait`: seconds without a byte before it gives up."""
+    """Asks servers. `wait`: seconds without a byte before it gives up. `proxy`: its address, "none", or "" for the system's."""
 
-    def __init__(self, wait: float) -> None:
+    def __init__(self, wait: float, proxy: str = "") -> None:
         self._wait = wait
-        self._opener = urllib.request.build_opener(_NoOtherScheme)
+        named = urllib.request.ProxyHandler({} if proxy == "none" else {"http": proxy, "https": proxy})
+        self._opener = urllib.request.build_opener(_NoOtherScheme, *([named] if proxy else []))
 
     def __call__(self, url: str, body: bytes | None = None, kind: str = "") -> bytes:
         """The answer to a GET, or to a POST of `body` whose media type is `kind`. Raises FetchError."""

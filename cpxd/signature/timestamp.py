@@ -63,6 +63,9 @@ def client(url: str, fetch: Fetch) -> TimeStamper:
     from pyhanko.sign.timestamps import TimeStamper
 
     class Client(TimeStamper):
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]  # pyHanko types its methods, not this one
+
         async def async_request_tsa_response(self, req: tsp.TimeStampReq) -> tsp.TimeStampResp:
             return tsp.TimeStampResp.load(fetch(url, req.dump(), _KIND))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,8 @@ from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.errors import RecordError
 from cpxd.text import tr
 
+logging.getLogger("pyhanko").setLevel(logging.CRITICAL + 1)  # what it thinks of a document is told by our reports
+logging.getLogger("pyhanko_certvalidator").setLevel(logging.CRITICAL + 1)
 _SUFFIXES = (".cer", ".crt", ".der", ".pem")
 MAX_FILE = 1 << 20
 

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a signature is worth (after EN 319 102-1): who signed, when, whether the certificate counted then, whether it was revoked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from cpxd.nomenclature import lookup
+from cpxd.record.certificate import CardCertificate
+from cpxd.record.errors import RecordError
+from cpxd.signature import chain, revocation
+from cpxd.signature.chain import Path, PathRevocation
+from cpxd.signature.fetch import Fetch, offline
+from cpxd.signature.report import WORST, Found, Report, Verdict
+from cpxd.signature.revocation import SKEW
+from cpxd.signature.timestamp import Stamp
+from cpxd.signature.trust import TrustStore, parsed
+from cpxd.text import Text
+
+_UNKNOWN = PathRevocation("unknown", None, "", revocation.Evidence())
+
+
+class _Opinion:
+    """A verdict that only gets worse, with the reasons in the order they were met."""
+
+    def __init__(self) -> None:
+        self.verdict: Verdict = "valid"
+        self.reasons: list[Text] = []
+
+    def lower(self, verdict: Verdict, fr: str, en: str) -> None:
+        if WORST[verdict] > WORST[self.verdict]:
+            self.verdict = verdict
+        self.reasons.append(Text(fr, en))
+
+
+@dataclass(frozen=True)
+class _Moment:
+    at: datetime
+    proven: bool  # by a time stamp of an authority one trusts
+    tsa: Path
+
+
+def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime) -> Report:
+    """The report on one signature. `fetch` is asked when what the document holds does not tell about revocation."""
+    opinion = _Opinion()
+    signer = _decoded(found.certificate)
+    if found.broken or signer is None:
+        reason = found.broken or "certificate"
+        opinion.lower("invalid", f"signature fausse ou document modifié ({reason})", f"wrong signature or changed document ({reason})")
+        return _report(found, opinion, signer, now, Path(()), _UNKNOWN, "")
+    for doubt in found.doubts:
+        opinion.lower("indeterminate", *doubt)
+    moment = _moment(found, trust, now, opinion)
+    path = chain.build(found.certificate, trust, moment.at, found.certificates)
+    _check_path(path, signer, moment, found.signing_time, now, opinion)
+    revoked = chain.revocation_of(path, found.evidence, fetch, moment.at, now) if path.certificates else _UNKNOWN
+    _check_revocation(revoked, moment, found.signing_time, opinion)
+    _check_usage(signer, opinion)
+    _check_strangers(found, path, moment.tsa, trust, opinion)
+    return _report(found, opinion, signer, moment.at, path, revoked, _level(found, path, moment, now))
+
+
+def _decoded(der: bytes) -> CardCertificate | None:
+    try:
+        return parsed(der) if der else None
+    except RecordError:
+        return None
+
+
+def _moment(found: Found, trust: TrustStore, now: datetime, opinion: _Opinion) -> _Moment:
+    """The moment the signature surely existed."""
+    stamp = found.stamp or found.archive
+    if stamp is None:
+        return _Moment(now, False, Path(()))
+    tsa = chain.build(stamp.signer, trust, stamp.time, stamp.certificates)
+    if stamp.time > now + SKEW:
+        opinion.lower("invalid", "horodatage dans le futur", "time stamp in the future")
+    if not tsa.valid:
+        opinion.lower("indeterminate", "autorité d'horodatage inconnue", "unknown time-stamping authority")
+        return _Moment(now, False, tsa)
+    return _Moment(stamp.time, True, tsa)
+
+
+def _check_path(
+    path: Path, signer: CardCertificate, moment: _Moment, claimed: datetime | None, now: datetime, opinion: _Opinion
+) -> None:
+    if claimed is not None and not signer.not_before - SKEW <= claimed <= signer.not_after + SKEW:
+        opinion.lower("invalid", "signé hors de la validité du certificat", "signed outside the validity of the certificate")
+    if claimed is not None and claimed > (moment.at if moment.proven else now) + SKEW:
+        opinion.lower("invalid", "date de signature postérieure à la preuve", "signing time later than its proof")
+    if not path.certificates:
+        opinion.lower("indeterminate", "le certificat ne remonte à aucune autorité connue", "the certificate leads to no known authority")
+    elif not signer.not_before <= moment.at <= signer.not_after:
+        if moment.proven:
+            opinion.lower("invalid", "certificat non valable à la date de l'horodatage", "certificate not valid when stamped")
+        else:
+            opinion.lower(
+                "indeterminate",
+                "certificat expiré (ou pas encore valable), et aucun horodatage ne prouve la date",
+                "certificate expired (or not yet valid), and no time stamp proves the date",
+            )
+    elif path.problem:
+        opinion.lower("invalid", f"chaîne de certificats refusée ({path.problem})", f"certificate chain refused ({path.problem})")
+
+
+def _check_revocation(revoked: PathRevocation, moment: _Moment, claimed: datetime | None, opinion: _Opinion) -> None:
+    if revoked.state == "unknown":
+        why = f" ({revoked.reason})" if revoked.reason else ""
+        opinion.lower("indeterminate", f"état de révocation inconnu{why}", f"revocation state unknown{why}")
+    if revoked.state != "revoked" or revoked.since is None:
+        return
+    day = f"{revoked.since:%Y-%m-%d %H:%M} UTC"
+    if moment.proven and revoked.since > moment.at:
+        return  # signed before, and that is proven
+    if moment.proven or claimed is None or revoked.since <= claimed:
+        opinion.lower("invalid", f"certificat révoqué depuis le {day}", f"certificate revoked since {day}")
+    else:
+        opinion.lower(
+            "indeterminate",
+            f"certificat révoqué le {day}, et rien ne prouve que la signature est antérieure",
+            f"certificate revoked on {day}, and nothing proves that the signature is earlier",
+        )
+
+
+def _check_usage(signer: CardCertificate, opinion: _Opinion) -> None:
+    if not signer.key_usage & {"nonRepudiation", "digitalSignature"}:
+        opinion.lower("invalid", "ce certificat n'est pas fait pour signer", "this certificate is not for signing")
+
+
+def _check_strangers(found: Found, path: Path, tsa: Path, trust: TrustStore, opinion: _Opinion) -> None:
+    """Nothing that nobody vouches for: a certificate or a list that was touched is worse than none."""
+    known = {*trust.anchors, *trust.others, *path.certificates, *tsa.certificates}
+    stamps = [s for s in (found.stamp, found.archive) if s is not None]
+    if found.archive is not None:
+        known |= {*chain.build(found.archive.signer, trust, found.archive.time, found.archive.certificates).certificates}
+    known |= {c for stamp in stamps for c in stamp.certificates if _vouched(c, known)}
+    inside = [*found.certificates, *(c for stamp in stamps for c in stamp.certificates)]
+    if any(c not in known and not _vouched(c, known) for c in inside):
+        opinion.lower("indeterminate", "un certificat joint est altéré ou inconnu", "an enclosed certificate is damaged or unknown")
+    if not revocation.genuine(found.evidence, known):
+        opinion.lower("indeterminate", "une donnée de révocation jointe est altérée ou inconnue", "enclosed revocation data is damaged or unknown")
+
+
+def _vouched(der: bytes, authorities: set[bytes]) -> bool:
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+    except ValueError:
+        return False
+    for authority in authorities:
+        try:
+            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(authority))
+            return True
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            continue
+    return False
+
+
+def _level(found: Found, path: Path, moment: _Moment, now: datetime) -> str:
+    if found.stamp is None:
+        return "B"
+    held = chain.revocation_of(path, found.evidence, offline, moment.at, now) if path.valid else _UNKNOWN
+    if held.state == "unknown":
+        return "T"
+    return "LT" if found.archive is None else "LTA"
+
+
+def _report(
+    found: Found, opinion: _Opinion, signer: CardCertificate | None, at: datetime, path: Path, revoked: PathRevocation, level: str
+) -> Report:
+    code = signer.profession if signer else None
+    entry = lookup("G15", code) if code else None
+    return Report(
+        format=found.format,
+        level=level,
+        verdict=opinion.verdict,
+        reasons=tuple(opinion.reasons),
+        covers=found.covers,
+        signer=signer,
+        profession=entry.label if entry else code,
+        signing_time=found.signing_time,
+        stamped_time=_time(found.stamp or found.archive),
+        at=at,
+        chain=tuple(parsed(der).subject.common_name or parsed(der).subject.text for der in path.certificates[1:]),
+        revocation=revoked.state,
+        revoked_since=revoked.since,
+        certificates=path.certificates,
+    )
+
+
+def _time(stamp: Stamp | None) -> datetime | None:
+    return None if stamp is None else stamp.time

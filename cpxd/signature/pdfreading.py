@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signatures in a PDF (ISO 32000-1 §12.8, EN 319 142-1), read with pyHanko and checked strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from asn1crypto import parser
+
+from cpxd.signature import timestamp
+from cpxd.signature.pades import MAX_PDF
+from cpxd.signature.reading import of_part, stamp_of
+from cpxd.signature.report import Found
+from cpxd.signature.revocation import Evidence
+from cpxd.signature.signeddata import BadSignature, verify_signed_data
+from cpxd.signature.timestamp import Stamp
+from cpxd.text import Text
+
+if TYPE_CHECKING:
+    from pyhanko.pdf_utils.reader import PdfFileReader
+    from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
+
+NAME = "PAdES"
+_HEX = re.compile(rb"[0-9a-f]*\Z|[0-9A-F]*\Z")
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The two signed ranges of a file and what is between them."""
+
+    signed: bytes
+    contents: bytes  # DER
+    whole: bool  # up to the end of the file
+
+
+def read_pdf(content: bytes) -> tuple[Found, ...]:
+    """All the signatures of a PDF, in order. Empty for a PDF that cannot be read."""
+    from pyhanko.pdf_utils.misc import PdfError
+    from pyhanko.pdf_utils.reader import PdfFileReader
+
+    if len(content) > MAX_PDF:
+        return ()
+    try:
+        reader = PdfFileReader(BytesIO(content), strict=True)
+        embedded = list(reader.embedded_signatures)
+    except (PdfError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OSError) as error:
+        if b"/ByteRange" not in content:
+            return ()
+        return (Found(NAME, f"{type(error).__name__}: {str(error)[:80]}"),)
+    found = [_read(content, item) for item in embedded]
+    return tuple(_with_archive(reader, found))
+
+
+@dataclass(frozen=True)
+class _Read:
+    found: Found
+    document_stamp: Stamp | None = None  # of a /DocTimeStamp
+
+
+def _read(content: bytes, item: EmbeddedPdfSignature) -> _Read:
+    try:
+        span = _span(content, item)
+        if str(item.sig_object_type) == "/DocTimeStamp":
+            stamp = timestamp.verify(span.contents, hashlib.sha256(span.signed).digest())
+            return _Read(Found("DocTimeStamp", "" if _unchanged(item) else "changed"), stamp)
+        part = verify_signed_data(span.contents, lambda name: hashlib.new(name, span.signed).digest())
+        stamp_, doubts = stamp_of(part)
+        if not _unchanged(item):
+            raise BadSignature("the document was changed after it was signed")
+        covers = Text("tout le document", "the whole document")
+        if not span.whole:
+            covers = Text("le document tel qu'il était alors", "the document as it was then")
+        if not part.bound:
+            doubts += (Text("le certificat n'est pas lié à la signature (pas PAdES)", "the certificate is not bound (no PAdES)"),)
+        return _Read(replace(of_part(NAME, part), stamp=stamp_, doubts=doubts, covers=covers))
+    except BadSignature as error:
+        return _Read(Found(NAME, str(error)))
+    except Exception as error:  # pyHanko on hostile structures: many kinds, one meaning
+        return _Read(Found(NAME, f"structure: {type(error).__name__}"))
+
+
+def _span(content: bytes, item: EmbeddedPdfSignature) -> _Span:
+    start, length, again, rest = (int(value) for value in item.byte_range)
+    if start != 0 or length <= 0 or again <= length or rest <= 0 or again + rest > len(content):
+        raise BadSignature("ByteRange")
+    hole = content[length:again]
+    if hole[:1] != b"<" or hole[-1:] != b">" or not _HEX.match(hole[1:-1]):
+        raise BadSignature("Contents")
+    value = bytes.fromhex(hole[1:-1].decode("ascii") + "0" * (len(hole) % 2))
+    der = value[: _der_length(value)]
+    if value[len(der) :].strip(b"\x00") or bytes(item.pkcs7_content)[: len(der)] != der:
+        raise BadSignature("Contents")
+    return _Span(content[:length] + content[again : again + rest], der, again + rest == len(content))
+
+
+def _der_length(value: bytes) -> int:
+    try:
+        return int(parser.peek(value))
+    except ValueError:
+        raise BadSignature("Contents") from None
+
+
+def _unchanged(item: EmbeddedPdfSignature) -> bool:
+    """Whether what came after the signature is only what may come: other signatures, time stamps, validation data."""
+    from pyhanko.sign.diff_analysis import ModificationLevel, SuspiciousModification
+
+    item.compute_integrity_info()  # type: ignore[no-untyped-call]  # pyHanko has no type for it
+    result: Any = item.diff_result
+    if result is None or isinstance(result, SuspiciousModification):
+        return False
+    return bool(result.modification_level <= ModificationLevel.FORM_FILLING)
+
+
+def _with_archive(reader: PdfFileReader, read: list[_Read]) -> list[Found]:
+    """Document time stamps belong to the signatures before them; the validation data of the document, to all."""
+    evidence, certificates = _security_store(reader)
+    found: list[Found] = []
+    for item in read:
+        if item.document_stamp is not None and not item.found.broken:
+            found = [replace(f, archive=f.archive or item.document_stamp) if not f.broken else f for f in found]
+        elif item.document_stamp is not None or item.found.format == "DocTimeStamp":
+            found = [replace(f, broken="document time stamp") for f in found]
+        else:
+            found.append(item.found)
+    return [replace(f, evidence=f.evidence + evidence, certificates=tuple(dict.fromkeys(f.certificates + certificates))) for f in found]
+
+
+def _security_store(reader: PdfFileReader) -> tuple[Evidence, tuple[bytes, ...]]:
+    """What the DSS dictionary holds (EN 319 142-1 §5.4)."""
+    from pyhanko.pdf_utils.misc import PdfError
+
+    try:
+        store = reader.root["/DSS"]
+    except (KeyError, PdfError):
+        return Evidence(), ()
+
+    def streams(key: str) -> tuple[bytes, ...]:
+        return tuple(bytes(s.get_object().data) for s in store[key]) if key in store else ()
+
+    try:
+        return Evidence(streams("/CRLs"), streams("/OCSPs")), streams("/Certs")
+    except (PdfError, KeyError, AttributeError, ValueError, TypeError):
+        return Evidence((b"damaged",)), ()

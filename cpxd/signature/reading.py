@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What signatures stand in a document: CMS and CAdES, PDF, XML, VIHF, S/MIME, JWS, told apart by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from asn1crypto import pem
+
+from cpxd.signature import jws, smime, timestamp, vihf, xades, xmldsig
+from cpxd.signature.report import Found
+from cpxd.signature.signeddata import BadSignature, DigestOf, SignedPart, verify_signed_data
+from cpxd.signature.timestamp import Stamp
+from cpxd.signature.xmlsafe import BadXml, Element, parse
+from cpxd.text import Text, tr
+
+MAX_SIGNED = 64 << 20  # bytes
+_HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:[ \t]")
+_SECOND_STAMP = Text("plusieurs horodatages", "several time stamps")
+
+
+class NotSigned(Exception):
+    """No signature that we know of. `str()` is the reason in the person's language."""
+
+
+def read(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:
+    """All the signatures in a document, right or wrong. `beside`: of the detached document. Raises NotSigned."""
+    start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    kinds: tuple[tuple[bool, Callable[[], tuple[Found, ...]]], ...] = (
+        (b"%PDF-" in content[:1024], lambda: _read_pdf(content)),
+        (start[:1] == b"<", lambda: _read_xml(content, beside)),
+        (start[:5] == b"-----" or content[:1] == b"\x30", lambda: (_read_cms(content, beside),)),
+        (jws.looks_like(content), lambda: (_read_jws(content),)),
+        (bool(_HEADER.match(start)), lambda: (_read_mail(content),)),
+    )
+    for matches, reader in kinds:
+        if matches:
+            return reader()
+    raise NotSigned(tr("format inconnu", "unknown format"))
+
+
+def _read_pdf(content: bytes) -> tuple[Found, ...]:
+    from cpxd.signature.pdfreading import read_pdf
+
+    found = read_pdf(content)
+    if not found:
+        raise NotSigned(tr("PDF non signé, ou illisible", "PDF not signed, or unreadable"))
+    return found
+
+
+def _read_cms(content: bytes, beside: DigestOf | None) -> Found:
+    try:
+        der = pem.unarmor(content)[2] if pem.detect(content) else content
+    except ValueError:
+        raise NotSigned("PEM") from None
+    try:
+        part = _verify_either(der, beside)
+        stamp, doubts = stamp_of(part)
+    except BadSignature as error:
+        return Found("CMS", str(error))
+    form = Text("le document joint", "the document beside it") if part.content is None else Text("le document inclus", "the document inside")
+    return replace(of_part("CAdES" if part.bound else "CMS", part), stamp=stamp, doubts=doubts, covers=form)
+
+
+def _verify_either(der: bytes, beside: DigestOf | None) -> SignedPart:
+    try:
+        return verify_signed_data(der, None)
+    except BadSignature as error:
+        if beside is None or "missing" not in str(error):
+            raise
+    return verify_signed_data(der, beside)
+
+
+def of_part(name: str, part: SignedPart) -> Found:
+    """What a right SignedData says, without its time stamp."""
+    return Found(
+        format=name,
+        certificate=part.certificate,
+        certificates=part.certificates,
+        evidence=part.evidence,
+        signing_time=part.signing_time,
+        padding=part.padding,
+    )
+
+
+def stamp_of(part: SignedPart) -> tuple[Stamp | None, tuple[Text, ...]]:
+    """The time stamp of a signature, and what else it carries that nobody vouches for. Raises BadSignature."""
+    doubts = tuple(Text(f"attribut non signé : {name}", f"unsigned attribute: {name}") for name in part.strange)
+    if not part.tokens:
+        return None, doubts
+    if len(part.tokens) > 1:
+        return None, (*doubts, _SECOND_STAMP)
+    return timestamp.verify_over(part.tokens[0], part.value), doubts
+
+
+def _read_jws(content: bytes) -> Found:
+    try:
+        part = jws.verify(content)
+    except BadSignature as error:
+        return Found("JWS", str(error))
+    return Found(
+        "JWS",
+        covers=Text("le contenu du JWS", "the content of the JWS"),
+        certificate=part.certificate,
+        certificates=part.certificates,
+        padding=part.padding,
+    )
+
+
+def _read_mail(content: bytes) -> Found:
+    from cpxd.errors import CpxError
+
+    try:
+        parts = smime.split_signed(content)
+        part = verify_signed_data(parts.signature, lambda name: hashlib.new(name, parts.signed).digest())
+        stamp, doubts = stamp_of(part)
+    except CpxError:
+        raise NotSigned(tr("message illisible", "unreadable message")) from None
+    except BadSignature as error:
+        if str(error) == "multipart/signed":
+            raise NotSigned(tr("message non signé", "the message is not signed")) from None
+        return Found("S/MIME", str(error))
+    if parts.changed:
+        names = ", ".join(parts.changed)
+        doubts += (Text(f"en-têtes que la signature ne couvre pas : {names}", f"headers not covered by the signature: {names}"),)
+    covers = Text("le message et ses en-têtes", "the message and its headers")
+    return replace(of_part("S/MIME", part), stamp=stamp, doubts=doubts, covers=covers)
+
+
+def _read_xml(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:
+    try:
+        root = parse(content)
+    except BadXml as error:
+        raise NotSigned(str(error)) from None
+    signatures = list(root.iter(xmldsig.tag("Signature")))
+    if not signatures:
+        raise NotSigned(tr("XML non signé", "XML not signed"))
+    name = "VIHF" if root.tag == f"{{{vihf.SAML}}}Assertion" else "XAdES"
+    if len(signatures) > 1:
+        return (Found(name, "several ds:Signature"),)
+    try:
+        return (_read_signature(signatures[0], name, beside),)
+    except (BadSignature, BadXml) as error:
+        return (Found(name, str(error)),)
+
+
+def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> Found:
+    part = xmldsig.verify(signature, None if beside is None else lambda _, hash_name: beside(hash_name))
+    properties = xades.properties(signature, part)
+    covers = _covered(signature, part)
+    if name == "VIHF" and signature.getparent() is not signature.getroottree().getroot():
+        raise BadSignature("ds:Signature")
+    found = Found(
+        name if properties or name == "VIHF" else "XML-DSig",
+        covers=covers,
+        certificate=part.certificate,
+        certificates=part.certificates,
+        padding=part.padding,
+    )
+    if properties is None:
+        return found
+    doubts = tuple(Text(f"propriété non signée : {s}", f"unsigned property: {s}") for s in properties.strange)
+    stamp = timestamp.verify_over(properties.token, properties.stamped) if properties.token is not None else None
+    return replace(found, signing_time=properties.signing_time, stamp=stamp, doubts=doubts)
+
+
+def _covered(signature: Element, part: xmldsig.XmlPart) -> Text:
+    """What is signed: the whole document, what the signature holds, or a document beside it. Raises BadSignature for less."""
+    documents = [c for c in part.covered if c.type != xades.SIGNED_PROPERTIES]
+    root = signature.getroottree().getroot()
+    if len(documents) != 1:
+        raise BadSignature("references")
+    covered = documents[0]
+    if covered.element is None:
+        return Text("le document joint", "the document beside it")
+    if covered.element is root and covered.enveloped:
+        return Text("le document entier", "the whole document")
+    if signature is root and covered.element in signature.findall(xmldsig.tag("Object")):
+        return Text("le document inclus", "the document inside")
+    raise BadSignature("the signature does not cover the whole document")

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""XML signatures (W3C XML-DSig 1.1): making one, and reading one strictly.
+
+Always exclusive canonicalisation when we sign: the form does not depend on where the signature is put afterwards.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from lxml import etree
+
+from cpxd.record.certificate import parse_certificate
+from cpxd.record.errors import RecordError
+from cpxd.signature.signeddata import BadSignature
+from cpxd.signature.signer import Padding, Signer, verify_rsa
+from cpxd.signature.xmlsafe import EXC_C14N, BadXml, Element, canonical, decode_base64
+
+DS: Final = "http://www.w3.org/2000/09/xmldsig#"
+ENVELOPED: Final = DS + "enveloped-signature"
+BASE64: Final = DS + "base64"
+_MORE: Final = "http://www.w3.org/2001/04/xmldsig-more#"
+_PSS: Final = "http://www.w3.org/2007/05/xmldsig-more#"
+_ENC: Final = "http://www.w3.org/2001/04/xmlenc#"
+_DIGESTS: Final = {_ENC + "sha256": "sha256", _MORE + "sha384": "sha384", _ENC + "sha512": "sha512"}
+_METHODS: Final[dict[str, tuple[Padding, str]]] = {
+    _MORE + "rsa-sha256": ("pkcs1", "sha256"),
+    _MORE + "rsa-sha384": ("pkcs1", "sha384"),
+    _MORE + "rsa-sha512": ("pkcs1", "sha512"),
+    _PSS + "sha256-rsa-MGF1": ("pss", "sha256"),  # RFC 9231 §2.3.10: MGF1 with the same hash, salt of its length
+    _PSS + "sha384-rsa-MGF1": ("pss", "sha384"),
+    _PSS + "sha512-rsa-MGF1": ("pss", "sha512"),
+}
+_METHOD_OF: Final[dict[Padding, str]] = {"pkcs1": _MORE + "rsa-sha256", "pss": _PSS + "sha256-rsa-MGF1"}
+_MOST_REFERENCES, _MOST_TRANSFORMS = 16, 4
+
+
+def tag(name: str) -> str:
+    return f"{{{DS}}}{name}"
+
+
+def child(parent: Element, name: str, text: str | None = None, **attributes: str) -> Element:
+    """A new ds: element."""
+    element = etree.SubElement(parent, tag(name), attributes)
+    element.text = text
+    return element
+
+
+def b64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a signature covers: `digest` is SHA-256 over the content after `transforms`."""
+
+    uri: str
+    digest: bytes
+    transforms: tuple[str, ...] = ()
+    id: str = ""
+    type: str = ""
+
+
+def new_signature(identifier: str = "") -> Element:
+    return etree.Element(tag("Signature"), {"Id": identifier} if identifier else {}, nsmap={"ds": DS})
+
+
+def fill(signature: Element, references: list[Reference], signer: Signer) -> None:
+    """Write SignedInfo, sign it, write the value and KeyInfo, in front of what the signature already holds (its objects)."""
+    objects = list(signature)
+    info = child(signature, "SignedInfo")
+    child(info, "CanonicalizationMethod", Algorithm=EXC_C14N)
+    child(info, "SignatureMethod", Algorithm=_METHOD_OF[signer.padding])
+    for reference in references:
+        named = {"Id": reference.id, "Type": reference.type, "URI": reference.uri}
+        element = child(info, "Reference", **{k: v for k, v in named.items() if v or k == "URI"})
+        if reference.transforms:
+            transforms = child(element, "Transforms")
+            for algorithm in reference.transforms:
+                child(transforms, "Transform", Algorithm=algorithm)
+        child(element, "DigestMethod", Algorithm=_ENC + "sha256")
+        child(element, "DigestValue", b64(reference.digest))
+    value = signer.sign(hashlib.sha256(canonical(info)).digest())
+    child(signature, "SignatureValue", b64(value))
+    data = child(child(signature, "KeyInfo"), "X509Data")
+    child(data, "X509Certificate", b64(signer.certificate))
+    for element in objects:  # the schema wants them last
+        signature.append(element)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+Outside = Callable[[str, str], bytes]  # (URI, hash name) → hash of a document that is not in this one
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A reference that is right, and the element it covers (None: a document outside)."""
+
+    uri: str
+    type: str
+    element: Element | None
+    enveloped: bool
+
+
+@dataclass(frozen=True)
+class XmlPart:
+    """An XML signature that is mathematically right."""
+
+    certificate: bytes
+    certificates: tuple[bytes, ...]
+    padding: Padding
+    hash_name: str
+    covered: tuple[Covered, ...]
+
+
+def verify(signature: Element, outside: Outside | None = None) -> XmlPart:
+    """Check the value of a signature and everything it refers to, in its own document. Raises BadSignature."""
+    try:
+        return _verify(signature, outside)
+    except BadXml as error:
+        raise BadSignature(str(error)) from None
+    except RecordError:
+        raise BadSignature("X509Certificate") from None
+
+
+def _verify(signature: Element, outside: Outside | None) -> XmlPart:
+    _only(signature, ("SignedInfo", "SignatureValue", "KeyInfo", "Object"), ("Id",))
+    info = _one(signature, "SignedInfo")
+    method = _one(info, "CanonicalizationMethod")
+    signed = canonical(info, method.get("Algorithm", ""), _prefixes(method))
+    padding, hash_name = _METHODS.get(_one(info, "SignatureMethod").get("Algorithm", ""), (None, ""))
+    if padding is None:
+        raise BadSignature("signature method")
+    certificates = _certificates(signature)
+    value = decode_base64(_one(signature, "SignatureValue").text)
+    digest = hashlib.new(hash_name, signed).digest()
+    salt = hashlib.new(hash_name).digest_size
+    if not verify_rsa(parse_certificate(certificates[0]).spki, padding, digest, value, hash_name, salt):
+        raise BadSignature("signature value")
+    references = info.findall(tag("Reference"))
+    if not 1 <= len(references) <= _MOST_REFERENCES:
+        raise BadSignature("references")
+    covered = tuple(_check_reference(signature, reference, outside) for reference in references)
+    return XmlPart(certificates[0], certificates, padding, hash_name, covered)
+
+
+def _certificates(signature: Element) -> tuple[bytes, ...]:
+    info = _one(signature, "KeyInfo")
+    _only(info, ("X509Data",), ("Id",))
+    data = _one(info, "X509Data")
+    _only(data, ("X509Certificate",), ())
+    found = tuple(decode_base64(element.text) for element in data)
+    if not found:
+        raise BadSignature("KeyInfo")
+    return found
+
+
+def _check_reference(signature: Element, reference: Element, outside: Outside | None) -> Covered:
+    uri = reference.get("URI")
+    hash_name = _DIGESTS.get(_one(reference, "DigestMethod").get("Algorithm", ""))
+    expected = decode_base64(_one(reference, "DigestValue").text)
+    if uri is None or hash_name is None:
+        raise BadSignature("reference")
+    transforms = [t for holder in reference.findall(tag("Transforms")) for t in holder]
+    kind = reference.get("Type", "")
+    if uri and not uri.startswith("#"):
+        if outside is None or transforms:
+            raise BadSignature(f"document {uri}")
+        element, digest, enveloped = None, outside(uri, hash_name), False
+    else:
+        element = _target(signature, uri)
+        content, enveloped = _transformed(element, transforms, signature)
+        digest = hashlib.new(hash_name, content).digest()
+    if digest != expected:
+        raise BadSignature(f"digest of {uri or 'the document'}")
+    return Covered(uri, kind, element, enveloped)
+
+
+def _target(signature: Element, uri: str) -> Element:
+    root = signature.getroottree().getroot()
+    if not uri:
+        return root
+    # an identifier that two elements have is how signatures are wrapped: it must be that of one
+    found = [e for e in root.iter() if isinstance(e.tag, str) and uri[1:] in (e.get("Id"), e.get("ID"), e.get("id"))]
+    if len(found) != 1:
+        raise BadSignature(f"{uri}: {len(found)} elements")
+    return found[0]
+
+
+def _transformed(element: Element, transforms: list[Element], signature: Element) -> tuple[bytes, bool]:
+    if len(transforms) > _MOST_TRANSFORMS:
+        raise BadSignature("transforms")
+    enveloped, form, prefixes = False, "", None
+    for transform in transforms:
+        algorithm = transform.get("Algorithm", "")
+        if algorithm == ENVELOPED and not enveloped and not form:
+            enveloped = True
+        elif algorithm == BASE64 and not form and not enveloped and len(element) == 0:
+            return decode_base64(element.text), False
+        elif not form:
+            form, prefixes = algorithm, _prefixes(transform)
+        else:
+            raise BadSignature("transforms")
+    # XML-DSig 1.1 §4.4.3.2: without a form, Canonical XML 1.0 is meant
+    form = form or "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+    if not enveloped:
+        return canonical(element, form, prefixes), False
+    return _without(element, signature, form, prefixes), True
+
+
+def _without(element: Element, signature: Element, form: str, prefixes: list[str] | None) -> bytes:
+    """Canonical form of an element without a signature in it, which is put back afterwards."""
+    parent = signature.getparent()
+    if parent is None or element not in (parent, *parent.iterancestors()):
+        raise BadSignature("enveloped signature outside what it signs")
+    place, tail, before = parent.index(signature), signature.tail, signature.getprevious()
+    parent.remove(signature)
+    if tail:  # text after the signature belongs to the document
+        if before is None:
+            parent.text = (parent.text or "") + tail
+        else:
+            before.tail = (before.tail or "") + tail
+    try:
+        return canonical(element, form, prefixes)
+    finally:
+        if tail:
+            if before is None:
+                parent.text = (parent.text or "")[: -len(tail)] or None
+            else:
+                before.tail = (before.tail or "")[: -len(tail)] or None
+        parent.insert(place, signature)
+        signature.tail = tail
+
+
+def _one(parent: Element, name: str) -> Element:
+    found = parent.findall(tag(name))
+    if len(found) != 1:
+        raise BadSignature(f"{name}: {len(found)}")
+    return found[0]
+
+
+def _only(element: Element, names: tuple[str, ...], attributes: tuple[str, ...]) -> None:
+    """Nothing stands here that the signature does not cover and that somebody could read."""
+    allowed = {tag(name) for name in names}
+    strange = [str(c.tag) for c in element if c.tag not in allowed] + [str(a) for a in element.attrib if a not in attributes]
+    stray = [text for text in (element.text, *(c.tail for c in element)) if text and text.strip(" \t\r\n")]
+    if strange or stray:
+        raise BadSignature(f"{etree.QName(element).localname}: {(strange or stray)[0]}")
+
+
+def _prefixes(element: Element) -> list[str] | None:
+    found = element.find(f"{{{EXC_C14N}}}InclusiveNamespaces")
+    return None if found is None else found.get("PrefixList", "").split()
