@@ -9,7 +9,8 @@ from typing import Any
 
 from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
 from cpxd.errors import Exit
-from cpxd.text import tr
+from cpxd.record.model import CardRecord
+from cpxd.text import printable, tr
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -22,6 +23,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--pin",
         action="store_true",
         help=tr("demander le code porteur au terminal", "ask for the PIN at the terminal"),
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help=tr("d'où vient chaque valeur, et avec quelle certitude", "where each value comes from, and how certain it is"),
     )
     add_reader(parser)
     add_json(parser)
@@ -38,10 +44,23 @@ def _run(options: argparse.Namespace) -> int:
         if with_pin:
             codes.verify(card, consent(options))
         found = identity.read(card, private=with_pin)
-    if options.json:
+    if options.explain:
+        _explain(found.record, options.json)
+    elif options.json:
         show_json(identity.as_json(found))
         for remark in card_text.remarks(found):
             sys.stderr.write(f"cpxd{tr(' : ', ': ')}{remark}\n")
     else:
         print("\n".join(card_text.lines(found)))
     return Exit.DONE
+
+
+def _explain(record: CardRecord, as_json: bool) -> None:
+    from cpxd.record import explain
+
+    if as_json:
+        show_json(explain.to_json(record))
+        return
+    for item in explain.explain(record):
+        table = f", table {item.table}" if item.table else ""
+        print(f"{item.path:<38}{printable(item.value or '-')} [{item.origin}, {item.certainty}{table}]")

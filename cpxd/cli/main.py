@@ -53,10 +53,11 @@ def _output_lost(error: OSError) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from cpxd.cli import card, logs, path, pin, readers, serve, sign
+    from cpxd.cli import card, codes, fhir, logs, path, pin, readers, serve, sign, usages, validity
 
     try:
-        commands = (card.add, pin.add, sign.add, readers.add, serve.add, path.add, logs.add)
+        about = (usages.add, validity.add, fhir.add, codes.add)
+        commands = (card.add, pin.add, sign.add, readers.add, *about, serve.add, path.add, logs.add)
         options = parser.build(commands, __version__).parse_args(words)
     except SystemExit:  # --help, --version
         return Exit.DONE

@@ -77,7 +77,8 @@ class Match:
 
     @property
     def ecps(self) -> Ecps | None:
-        return ecps().get(_ECPS.get(self.sheet.id, self.sheet.holder))
+        said = ecps().get(_ECPS.get(self.sheet.id, self.sheet.holder))
+        return said if said is None or self.certain else replace(said, usages=tuple(self._weakened(u) for u in said.usages))
 
 
 def matches(record: CardRecord) -> tuple[Match, ...]:

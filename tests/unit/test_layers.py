@@ -15,7 +15,7 @@ FLOORS = [
     ["text", "errors", "files", "config", "log", "version"],
     ["secret", "tlv", "apdu", "nomenclature"],
     ["record"],
-    ["reader"],
+    ["reader", "revocation", "usages"],
     ["card"],
     ["signature", "dialog"],
     ["service"],

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a certificate is on opposition: lists (CRL, delta CRL) and answers (OCSP), judged; nothing here waits for a person.
+
+Three answers only: good until a moment, revoked since a moment, or unknown and why. Stale or doubtful evidence says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from cpxd.text import Text
+
+__all__ = ["REASONS", "SKEW", "Answer", "State", "unknown"]
+
+State = Literal["good", "revoked", "unknown"]
+SKEW = timedelta(minutes=5)  # by how much two clocks may differ
+
+REASONS: dict[str, Text] = {  # RFC 5280, 5.3.1
+    "unspecified": Text("sans motif", "no reason given"),
+    "keyCompromise": Text("perte, vol ou clé compromise", "lost, stolen or key compromised"),
+    "cACompromise": Text("autorité compromise", "authority compromised"),
+    "affiliationChanged": Text("changement de situation", "affiliation changed"),
+    "superseded": Text("remplacée par une autre", "superseded"),
+    "cessationOfOperation": Text("fin d'activité", "cessation of operation"),
+    "certificateHold": Text("suspendue", "on hold"),
+    "privilegeWithdrawn": Text("droit retiré", "privilege withdrawn"),
+    "aACompromise": Text("autorité compromise", "authority compromised"),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`until`: good until then (aware). `since`, `reason`: revoked since then, key of REASONS. `why`: unknown because."""
+
+    state: State
+    until: datetime | None = None
+    since: datetime | None = None
+    reason: str | None = None
+    why: Text | None = None
+    source: str = ""  # "CRL", "CRL + delta", "OCSP"
+
+
+def unknown(french: str, english: str) -> Answer:
+    return Answer("unknown", why=Text(french, english))

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where lists and answers are kept: a folder that an administrator fills, and our own cache of what was fetched.
+
+What is kept is never believed: it is checked again, signature and dates, whenever it is used. A damaged file says nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpxd.errors import BadFile
+from cpxd.files import reason, write_new
+from cpxd.revocation.crl import MAX_LIST
+
+_MOST_FILES = 256
+_PEM = re.compile(rb"-----BEGIN X509 CRL-----(.+?)-----END X509 CRL-----", re.DOTALL)
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/cpxd/revocation."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path(os.path.expanduser("~/.cache"))) / "cpxd" / "revocation"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A file with a list, as it was when it was looked at: `stamp` changes with the file."""
+
+    name: str  # what a person knows it by
+    path: Path
+    stamp: tuple[int, int, int]
+
+    def read(self) -> bytes:
+        """The list in DER. Raises OSError, ValueError."""
+        content = _read(self.path)
+        block = _PEM.search(content)
+        return base64.b64decode(block[1]) if block else content
+
+
+class Cache:
+    """Bytes by the address they came from (and, for an answer, the question)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or cache_folder()
+
+    def held(self, key: str) -> Held | None:
+        return _held(self._path(key), key)
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return _read(self._path(key))
+        except OSError:
+            return None
+
+    def write(self, key: str, content: bytes) -> None:
+        """Whole or not at all; a cache that cannot be written is none."""
+        with contextlib.suppress(OSError, BadFile):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_new(self._path(key), content)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / hashlib.sha256(key.encode()).hexdigest()
+
+
+def lists_in(folder: Path) -> list[Held]:
+    """The lists in a folder, one a file (.crl, DER or PEM). Raises BadFile when the folder cannot be read."""
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".crl")[:_MOST_FILES]
+    except OSError as error:
+        raise BadFile(file=folder, reason=reason(error)) from None
+    return [held for path in found if (held := _held(path, path.name)) is not None]
+
+
+def _held(path: Path, name: str) -> Held | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return Held(name, path, (state.st_mtime_ns, state.st_size, state.st_ino)) if stat.S_ISREG(state.st_mode) else None
+
+
+def _read(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_LIST:
+            raise OSError("no list")
+        return file.read(MAX_LIST)
