@@ -27,6 +27,10 @@ class Settings:
     sign_tsa: str = ""  # address of the RFC 3161 time-stamping authority (see docs/SIGNATURES.md)
     sign_trust: str = ""  # a file or folder of authorities trusted beside IGC-Santé (PEM or DER)
     sign_network_wait: float = 10.0  # for one answer of a CRL, OCSP or time-stamp server
+    revocation_fetch: bool = False  # may lists of opposition be fetched from the servers that certificates name
+    revocation_folder: str = ""  # a folder of lists (CRL, delta CRL) that an administrator keeps up to date
+    revocation_proxy: str = ""  # address of the proxy to fetch them through; "none": directly; "": as the system says
+    revocation_wait: float = 10.0  # how long a question about opposition may wait for servers
     sign_hash_origins: str = ""  # who may have bare hashes signed, separated by spaces; from the machine's file alone
     # no public source says which key of the card signs a VIHF
     vihf_key: str = field(default="authentication", metadata={"choices": ("authentication", "signature")})
