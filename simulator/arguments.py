@@ -167,6 +167,12 @@ def _lab_arguments(parser: argparse.ArgumentParser) -> None:
         "--vpcd", action="store_true", help=tr("par vpcd au lieu du pilote", "through vpcd instead of the driver")
     )
     parser.add_argument("--state", metavar="DIR", type=Path, help=tr("ce que les cartes retiennent", "what the cards remember"))
+    parser.add_argument("--daemon", action="store_true", help=tr("lancer aussi « cpxd serve »", "run “cpxd serve” too"))
+    parser.add_argument(
+        "--dialog-pin",
+        metavar="DIGITS",
+        help=tr("ce que répond son dialogue de saisie (avec --daemon)", "what its PIN dialog answers (with --daemon)"),
+    )
     parser.add_argument("--pinpad", action="store_true", help=tr("lecteurs à clavier", "readers with a PIN pad"))
     parser.add_argument(
         "--pad-pin",

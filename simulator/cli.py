@@ -145,6 +145,8 @@ def _lab(options: argparse.Namespace) -> int:
         timing=options.timing,
         faults=dict(options.fault),
         pad=Pad(options.pad_pin),
+        daemon=options.daemon,
+        dialog_pin=options.dialog_pin,
     ) as lab:
         status = command.run(options.command, {**os.environ, **lab.env})
         for error in lab.errors():

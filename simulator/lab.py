@@ -9,7 +9,6 @@ Nothing listens on the network; several labs live side by side; leaving the bloc
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -21,6 +20,8 @@ from types import TracebackType
 from typing import Any
 
 from simulator import faults, transport
+from simulator.daemon import Daemon
+from simulator.daemon import settings as daemon_settings
 from simulator.errors import LabError
 from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup, writable_in_configuration
 from simulator.pcscwire import Reader
@@ -65,6 +66,7 @@ class Lab:
     slots: 1 to 16. vpcd: through the distribution's vpcd, in its own network namespace, instead of the project's driver.
     trace: one file for all cards. state_dir: what survives power-off is kept there, one file a card.
     faults: SPEC by slot. pad: the keys of the PIN pad (see `type_keys`); without it every entry is cancelled.
+    daemon: `cpxd serve` runs beside, as `daemon` says; dialog_pin: what its PIN dialog answers.
     timeout_ms: how long the reader waits for a card. driver, pcscd_environment: for tests of the driver itself.
     """
 
@@ -80,6 +82,8 @@ class Lab:
         timing: str = "none",
         faults: Mapping[int, str] | None = None,
         pad: transport.Pad | None = None,
+        daemon: bool = False,
+        dialog_pin: str | None = None,
         timeout_ms: int = 10_000,
         driver: Path | None = None,
         pcscd_environment: Mapping[str, str] | None = None,
@@ -105,6 +109,8 @@ class Lab:
         if driver is not None:
             self._more["driver"] = driver
         self._pcscd: PrivatePcscd | None = None
+        self._with_daemon, self._dialog_pin = daemon, dialog_pin
+        self.daemon: Daemon | None = None
         self.folder: Path | None = None
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -132,11 +138,16 @@ class Lab:
             if card is not None:
                 self._put(slot, card, self._faults.get(slot))
         self._wait_for({slot: True for slot in self._handles})
+        if self._with_daemon:
+            self.daemon = Daemon({**os.environ, **self.env}, self.folder / "daemon.log")
         return self
 
     def close(self) -> None:
         """Idempotent; `with` calls it."""
         with self._lock:
+            if self.daemon is not None:
+                self.daemon.stop()
+                self.daemon = None
             for handle in self._handles.values():
                 handle.pull()
             self._handles.clear()
@@ -275,17 +286,17 @@ class Lab:
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         environment = {"PCSCLITE_CSOCK_NAME": str(folder / "pcscd.comm")}
         environment |= {variable: str(folder / name) for variable, name in places.items()}
-        if _TAGS.exists():
-            config = folder / "config" / "cpxd"
-            config.mkdir()
-            text = f"[record]\ndictionary = {json.dumps(str(_TAGS.resolve()), ensure_ascii=False)}\n"
-            (config / "config.toml").write_text(text, encoding="utf-8")
         if not self.vpcd:
             environment["CPX_SIM_SLOT"] = str(folder / "slot")
         if any(isinstance(spec, str) for spec in self._specs):
             from simulator import source
 
             environment |= source.pki_environment(folder / "pki")
+        pki = Path(environment["CPX_SIM_PKI"]) if "CPX_SIM_PKI" in environment else None
+        config = folder / "config" / "cpxd"
+        config.mkdir()
+        text = daemon_settings(folder, _TAGS.resolve() if _TAGS.exists() else None, pki, self._dialog_pin)
+        (config / "config.toml").write_text(text, encoding="utf-8")
         return environment
 
 
