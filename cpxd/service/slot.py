@@ -126,7 +126,6 @@ class Slot:
     def _start_reading(self) -> None:
         loop = asyncio.get_running_loop()
         self._read_at = loop.time()
-        self.error = None
         self._reading = loop.create_task(self._read())
 
     async def _read(self) -> None:
@@ -142,7 +141,7 @@ class Slot:
         if insertion != self.insertion:
             return
         if error is None:
-            self.token, self.codes = token, codes
+            self.token, self.codes, self.error = token, codes, None
             taken = round((asyncio.get_running_loop().time() - started) * 1000)
             log.write("card-read", generation=token.generation, milliseconds=taken)
         else:
@@ -152,14 +151,13 @@ class Slot:
         self._changed(self)
 
     async def ready(self, seconds: float) -> Token | None:
-        """Wait for the reading of the card that is in, at most so long."""
-        reading = self._reading
-        if reading is None and self.error is not None and self.error.retry and self._card is not None:
-            if asyncio.get_running_loop().time() - self._read_at > _PATIENCE:
+        """Wait for the first reading of the card that is in, at most so long. One that failed is tried again unwaited for."""
+        if self._reading is not None and self.error is None:
+            await asyncio.wait({self._reading}, timeout=seconds)
+        elif self._reading is None and self.error is not None and self.error.retry and self._card is not None:
+            rested = asyncio.get_running_loop().time() - self._read_at
+            if rested > _PATIENCE:
                 self._start_reading()
-            reading = self._reading
-        if reading is not None:
-            await asyncio.wait({reading}, timeout=seconds)
         return self.token
 
     def content_known(self, label: str) -> bytes | None:
