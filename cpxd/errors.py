@@ -7,11 +7,8 @@ CK_RV are all taken from here. A sentence is one line and never holds a PIN, a n
 
 from __future__ import annotations
 
-from cpxd.failure import CpxError as CpxError
-from cpxd.failure import Exit as Exit
-from cpxd.failure import Fault as Fault
+from cpxd.failure import CpxError, Exit, Fault
 from cpxd.text import Text
-
 
 # --- workstation and reader -----------------------------------------------------------------------------------------
 

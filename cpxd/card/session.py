@@ -10,13 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA1, SHA224, SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from typing import TYPE_CHECKING
 
 from cpxd import errors
 from cpxd.apdu import SW, Command, Response, Secret
@@ -34,14 +28,10 @@ from cpxd.record.pkcs15 import DataObject, PrivateKeyObject
 from cpxd.record.sdo import PinState
 from cpxd.text import tr
 
+if TYPE_CHECKING:
+    from cpxd.card.rsa import PublicKey
+
 Begin = Callable[[], None]  # called when the card is held, before the first command; may raise
-_HASHES: dict[str, HashAlgorithm] = {
-    "sha1": SHA1(),
-    "sha224": SHA224(),
-    "sha256": SHA256(),
-    "sha384": SHA384(),
-    "sha512": SHA512(),
-}
 # answers of a card that shows the ATR of ours and has not its application
 _NO_APPLICATION = (SW.INSTRUCTION_NOT_SUPPORTED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.FILE_NOT_FOUND)
 _MOVED = (SW.DATA_NOT_FOUND, SW.CONDITIONS_NOT_SATISFIED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.WRONG_P1P2)
@@ -233,8 +223,8 @@ class CardSession:
                 raise errors.MechanismUnavailable(mechanism=mechanism)
             return _with_key(
                 card,
-                lambda: card.sign(reference, usage, mechanism, digest, public_key.key_size // 8),
-                lambda signature: _right(public_key, mechanism, digest, signature),
+                lambda: card.sign(reference, usage, mechanism, digest, public_key.size),
+                lambda signature: public_key.right(mechanism, digest, signature),
             )
 
     def sign_content(self, begin: Begin, content: bytes) -> bytes:
@@ -244,14 +234,14 @@ class CardSession:
         """
         with self._request(begin) as card:
             reference, public_key = self._key(card, "authentication")
-            size = public_key.key_size // 8
+            size = public_key.size
             if len(content) > card.content_limit(size):
                 raise errors.MechanismUnavailable(mechanism=f"RSA PKCS#1 ({len(content)} octets)")
             block = pkcs1_type_1(content, size)
             return _with_key(
                 card,
                 lambda: card.sign_content(reference, content, size),
-                lambda signature: _public_operation(public_key, signature) == block,
+                lambda signature: public_key.apply(signature) == block,
             )
 
     def sign_pss(self, begin: Begin, hash_name: str, digest: bytes, salt_length: int) -> bytes:
@@ -262,7 +252,7 @@ class CardSession:
         with self._request(begin) as card:
             reference, public_key = self._key(card, "authentication")
             try:
-                block = emsa_pss(hash_name, digest, salt_length, public_key.key_size)
+                block = emsa_pss(hash_name, digest, salt_length, public_key.bits)
             except ValueError:
                 block = b""
             if card.unpadded or not block:
@@ -270,14 +260,14 @@ class CardSession:
             return _with_key(
                 card,
                 lambda: card.decrypt(reference, block),
-                lambda signature: _public_operation(public_key, signature) == block,
+                lambda signature: public_key.apply(signature) == block,
             )
 
     def decrypt(self, begin: Begin, cryptogram: bytes) -> bytes:
         """RSA PKCS#1 v1.5 decryption with the authentication key. Raises as `sign`; ValueError on a wrong cryptogram."""
         with self._request(begin) as card:
             reference, public_key = self._key(card, "authentication")
-            if len(cryptogram) != public_key.key_size // 8:
+            if len(cryptogram) != public_key.size:
                 raise ValueError("wrong length")
             plain = _with_key(card, lambda: card.decrypt(reference, cryptogram), lambda _: True)
             return plain if card.unpadded else remove_pkcs1_type_2(plain)
@@ -300,9 +290,11 @@ class CardSession:
                 raise ValueError(f"{label} holds {size} bytes")
             card.update(path, content.ljust(size, b"\x00"))
 
-    def _key(self, card: Application, usage: Usage) -> tuple[int, RSAPublicKey]:
+    def _key(self, card: Application, usage: Usage) -> tuple[int, PublicKey]:
+        from cpxd.card.rsa import PublicKey
+
         key, certificate = _certificate(self._read(card), usage)
-        return key.key_reference or 0, _public_key(certificate, usage)
+        return key.key_reference or 0, PublicKey(certificate.spki, usage)
 
 
 def _with_key(card: Application, operation: Callable[[], Response], right: Callable[[bytes], bool]) -> bytes:
@@ -325,11 +317,6 @@ def _with_key(card: Application, operation: Callable[[], Response], right: Calla
     return answer.data
 
 
-def _public_operation(key: RSAPublicKey, signature: bytes) -> bytes:
-    numbers, size = key.public_numbers(), key.key_size // 8
-    return pow(int.from_bytes(signature, "big"), numbers.e, numbers.n).to_bytes(size, "big")
-
-
 def _certificate(tree: Tree, usage: Usage) -> tuple[PrivateKeyObject, CardCertificate]:
     key = tree.key(usage)
     der = tree.certificate(key) if key else None
@@ -339,28 +326,6 @@ def _certificate(tree: Tree, usage: Usage) -> tuple[PrivateKeyObject, CardCertif
         return key, parse_certificate(der)
     except RecordError:
         raise errors.DamagedCard(part=tr(f"certificat ({usage})", f"certificate ({usage})")) from None
-
-
-def _public_key(certificate: CardCertificate, usage: Usage) -> RSAPublicKey:
-    try:
-        key = load_der_public_key(certificate.spki)
-    except (ValueError, UnsupportedAlgorithm):
-        raise errors.DamagedCard(part=tr(f"certificat ({usage})", f"certificate ({usage})")) from None
-    if not isinstance(key, RSAPublicKey):
-        raise errors.KeyUnavailable(usage=usage)
-    return key
-
-
-def _right(key: RSAPublicKey, mechanism: Mechanism, digest: bytes, signature: bytes) -> bool:
-    algorithm = _HASHES[mechanism.hash]
-    form: rsa_padding.AsymmetricPadding = rsa_padding.PKCS1v15()
-    if mechanism.padding == "pss":
-        form = rsa_padding.PSS(rsa_padding.MGF1(algorithm), rsa_padding.PSS.DIGEST_LENGTH)
-    try:
-        key.verify(signature, digest, form, Prehashed(algorithm))
-    except InvalidSignature:
-        return False
-    return True
 
 
 def _application(link: Link) -> Application:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -52,12 +53,28 @@ def _output_lost(error: OSError) -> int:
     return _say(BadFile(file=tr("sortie standard", "standard output"), reason=reason(error)))
 
 
-def _run(words: list[str]) -> int:
-    from cpxd.cli import card, codes, fhir, logs, path, pin, readers, serve, sign, usages, validity
+# command → its module in this room; only the one that is asked for is loaded
+_COMMANDS = {
+    "card": "card",
+    "pin": "pin",
+    "sign": "sign",
+    "readers": "readers",
+    "usages": "usages",
+    "validity": "validity",
+    "fhir": "fhir",
+    "codes": "codes",
+    "serve": "serve",
+    "p11-bridge": "serve",
+    "path": "path",
+    "logs": "logs",
+}
 
+
+def _run(words: list[str]) -> int:
+    asked = next((word for word in words if word in _COMMANDS), None)
+    modules = [_COMMANDS[asked]] if asked else dict.fromkeys(_COMMANDS.values())
+    commands = [importlib.import_module(f"cpxd.cli.{name}").add for name in modules]
     try:
-        about = (usages.add, validity.add, fhir.add, codes.add)
-        commands = (card.add, pin.add, sign.add, readers.add, *about, serve.add, path.add, logs.add)
         options = parser.build(commands, __version__).parse_args(words)
     except SystemExit:  # --help, --version
         return Exit.DONE

@@ -15,7 +15,6 @@ _FRENCH = {
     "options": "options",
     "positional arguments": "arguments",
     "show this help message and exit": "afficher cette aide",
-    "show program's version number and exit": "afficher la version",
     "the following arguments are required: %s": "il manque : %s",
     "unrecognized arguments: %s": "arguments inconnus : %s",
     "invalid choice: %(value)r (choose from %(choices)s)": "« %(value)s » n'est pas possible (au choix : %(choices)s)",
@@ -74,7 +73,9 @@ def build(commands: Sequence[Callable[[Any, argparse.ArgumentParser], None]], ve
         epilog=_codes(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"cpxd {version}")
+    parser.add_argument(
+        "--version", action="version", version=f"cpxd {version}", help=tr("afficher la version", "show the version")
+    )
     names = parser.add_subparsers(metavar=tr("COMMANDE", "COMMAND"), required=True, dest="command", parser_class=Parser)
     for add in commands:
         add(names, common)

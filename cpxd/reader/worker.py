@@ -9,7 +9,6 @@ again: nothing runs behind the caller's back. Only what holds the card then runs
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import queue
 import threading
@@ -104,6 +103,8 @@ class CardThread:
 
     async def call_async(self, operation: Callable[[Ticket[T]], T], *, patience: float = 0.0) -> T:
         """As `call`, for the event loop that runs. When the caller is cancelled what has begun still ends by itself."""
+        import asyncio  # the command line does without it
+
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
 
