@@ -58,6 +58,7 @@ _COMMANDS = {
     "card": "card",
     "pin": "pin",
     "sign": "sign",
+    "verify": "verify",
     "readers": "readers",
     "usages": "usages",
     "validity": "validity",

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cpxd.signature import revocation
+from cpxd.signature.evidence import Evidence
 from cpxd.signature.fetch import Fetch
-from cpxd.signature.revocation import Evidence, Revocation, State
+from cpxd.signature.revocation import Revocation, State
 from cpxd.signature.trust import TrustStore, asn1
 
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from asn1crypto import algos, cms, core, crl, ocsp, tsp, x509
 
-from cpxd.signature.revocation import Evidence
+from cpxd.signature.evidence import Evidence
 from cpxd.signature.signer import SALT, Padding, Signer
 
 __all__ = ["Content", "Signer", "add_evidence", "add_timestamp", "read_content", "sign_detached", "sign_enclosed"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a signature is worth (after EN 319 102-1): who signed, when, whether the certificate counted then, whether it was revoked."""
+"""What a signature is worth (after EN 319 102-1): who signed, when, whether the certificate counted then, was it revoked."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cpxd.record.certificate import CardCertificate
 from cpxd.record.errors import RecordError
 from cpxd.signature import chain, revocation
 from cpxd.signature.chain import Path, PathRevocation
+from cpxd.signature.evidence import Evidence
 from cpxd.signature.fetch import Fetch, offline
 from cpxd.signature.report import WORST, Found, Report, Verdict
 from cpxd.signature.revocation import SKEW
@@ -21,7 +22,7 @@ from cpxd.signature.timestamp import Stamp
 from cpxd.signature.trust import TrustStore, parsed
 from cpxd.text import Text
 
-_UNKNOWN = PathRevocation("unknown", None, "", revocation.Evidence())
+_UNKNOWN = PathRevocation("unknown", None, "", Evidence())
 
 
 class _Opinion:
@@ -50,7 +51,9 @@ def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime) -> Repor
     signer = _decoded(found.certificate)
     if found.broken or signer is None:
         reason = found.broken or "certificate"
-        opinion.lower("invalid", f"signature fausse ou document modifié ({reason})", f"wrong signature or changed document ({reason})")
+        opinion.lower(
+            "invalid", f"signature fausse ou document modifié ({reason})", f"wrong signature or changed document ({reason})"
+        )
         return _report(found, opinion, signer, now, Path(()), _UNKNOWN, "")
     for doubt in found.doubts:
         opinion.lower("indeterminate", *doubt)
@@ -93,7 +96,9 @@ def _check_path(
     if claimed is not None and claimed > (moment.at if moment.proven else now) + SKEW:
         opinion.lower("invalid", "date de signature postérieure à la preuve", "signing time later than its proof")
     if not path.certificates:
-        opinion.lower("indeterminate", "le certificat ne remonte à aucune autorité connue", "the certificate leads to no known authority")
+        opinion.lower(
+            "indeterminate", "le certificat ne remonte à aucune autorité connue", "the certificate leads to no known authority"
+        )
     elif not signer.not_before <= moment.at <= signer.not_after:
         if moment.proven:
             opinion.lower("invalid", "certificat non valable à la date de l'horodatage", "certificate not valid when stamped")
@@ -140,9 +145,15 @@ def _check_strangers(found: Found, path: Path, tsa: Path, trust: TrustStore, opi
     known |= {c for stamp in stamps for c in stamp.certificates if _vouched(c, known)}
     inside = [*found.certificates, *(c for stamp in stamps for c in stamp.certificates)]
     if any(c not in known and not _vouched(c, known) for c in inside):
-        opinion.lower("indeterminate", "un certificat joint est altéré ou inconnu", "an enclosed certificate is damaged or unknown")
+        opinion.lower(
+            "indeterminate", "un certificat joint est altéré ou inconnu", "an enclosed certificate is damaged or unknown"
+        )
     if not revocation.genuine(found.evidence, known):
-        opinion.lower("indeterminate", "une donnée de révocation jointe est altérée ou inconnue", "enclosed revocation data is damaged or unknown")
+        opinion.lower(
+            "indeterminate",
+            "une donnée de révocation jointe est altérée ou inconnue",
+            "enclosed revocation data is damaged or unknown",
+        )
 
 
 def _vouched(der: bytes, authorities: set[bytes]) -> bool:

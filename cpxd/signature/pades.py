@@ -15,7 +15,7 @@ from asn1crypto import x509
 
 from cpxd import errors
 from cpxd.signature.cms import signature_algorithm
-from cpxd.signature.revocation import Evidence
+from cpxd.signature.evidence import Evidence
 from cpxd.signature.signer import Signer
 from cpxd.text import tr
 
@@ -57,7 +57,7 @@ def sign(
     long_term: LongTerm | None = None,
     at: datetime | None = None,
 ) -> bytes:
-    """The PDF with one more signature, as an incremental update. Raises BadDocument, and what `signer` and the authority raise."""
+    """The PDF with one more signature, an incremental update. Raises BadDocument, and what `signer` and the authority raise."""
     from pyhanko.pdf_utils.misc import PdfError
     from pyhanko.sign.general import SigningError
 

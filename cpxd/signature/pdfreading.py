@@ -6,16 +6,17 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from asn1crypto import parser
 
 from cpxd.signature import timestamp
+from cpxd.signature.evidence import Evidence
 from cpxd.signature.pades import MAX_PDF
 from cpxd.signature.reading import of_part, stamp_of
 from cpxd.signature.report import Found
-from cpxd.signature.revocation import Evidence
 from cpxd.signature.signeddata import BadSignature, verify_signed_data
 from cpxd.signature.timestamp import Stamp
 from cpxd.text import Text
@@ -76,7 +77,10 @@ def _read(content: bytes, item: EmbeddedPdfSignature) -> _Read:
             covers = Text("le document tel qu'il était alors", "the document as it was then")
         if not part.bound:
             doubts += (Text("le certificat n'est pas lié à la signature (pas PAdES)", "the certificate is not bound (no PAdES)"),)
-        return _Read(replace(of_part(NAME, part), stamp=stamp_, doubts=doubts, covers=covers))
+        claimed = item.self_reported_timestamp
+        if claimed is not None and claimed.tzinfo is None:
+            claimed = claimed.replace(tzinfo=UTC)
+        return _Read(replace(of_part(NAME, part), stamp=stamp_, doubts=doubts, covers=covers, signing_time=claimed))
     except BadSignature as error:
         return _Read(Found(NAME, str(error)))
     except Exception as error:  # pyHanko on hostile structures: many kinds, one meaning
@@ -126,7 +130,10 @@ def _with_archive(reader: PdfFileReader, read: list[_Read]) -> list[Found]:
             found = [replace(f, broken="document time stamp") for f in found]
         else:
             found.append(item.found)
-    return [replace(f, evidence=f.evidence + evidence, certificates=tuple(dict.fromkeys(f.certificates + certificates))) for f in found]
+    return [
+        replace(f, evidence=f.evidence + evidence, certificates=tuple(dict.fromkeys(f.certificates + certificates)))
+        for f in found
+    ]
 
 
 def _security_store(reader: PdfFileReader) -> tuple[Evidence, tuple[bytes, ...]]:

@@ -61,7 +61,11 @@ def _read_cms(content: bytes, beside: DigestOf | None) -> Found:
         stamp, doubts = stamp_of(part)
     except BadSignature as error:
         return Found("CMS", str(error))
-    form = Text("le document joint", "the document beside it") if part.content is None else Text("le document inclus", "the document inside")
+    form = (
+        Text("le document joint", "the document beside it")
+        if part.content is None
+        else Text("le document inclus", "the document inside")
+    )
     return replace(of_part("CAdES" if part.bound else "CMS", part), stamp=stamp, doubts=doubts, covers=form)
 
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Literal
 
 from cpxd.record.certificate import CardCertificate
-from cpxd.signature.revocation import Evidence, State
+from cpxd.signature.evidence import Evidence
+from cpxd.signature.revocation import State
 from cpxd.signature.signer import Padding
 from cpxd.signature.timestamp import Stamp
 from cpxd.text import Text
@@ -17,16 +18,20 @@ from cpxd.text import Text
 Verdict = Literal["valid", "indeterminate", "invalid"]
 
 
+_DOCUMENT = Text("le document", "the document")
+_NOTHING = Evidence()
+
+
 @dataclass(frozen=True)
 class Found:
     """A signature as it stands in a document, before anybody is believed. `broken`: why it is mathematically wrong, or ""."""
 
     format: str
     broken: str = ""
-    covers: Text = Text("le document", "the document")
+    covers: Text = _DOCUMENT
     certificate: bytes = b""
     certificates: tuple[bytes, ...] = ()
-    evidence: Evidence = Evidence()
+    evidence: Evidence = _NOTHING
     signing_time: datetime | None = None
     padding: Padding | None = None
     stamp: Stamp | None = None

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from cpxd.signature.evidence import Evidence
 from cpxd.signature.fetch import Fetch, FetchError
 from cpxd.signature.trust import parsed
 
@@ -41,17 +42,6 @@ class Revocation:
     evidence: bytes = b""
     kind: Literal["crl", "ocsp", ""] = ""
     reason: str = ""  # why unknown
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was collected, DER."""
-
-    crls: tuple[bytes, ...] = ()
-    ocsps: tuple[bytes, ...] = ()
-
-    def __add__(self, other: Evidence) -> Evidence:
-        return Evidence(tuple(dict.fromkeys(self.crls + other.crls)), tuple(dict.fromkeys(self.ocsps + other.ocsps)))
 
 
 def check(certificate: bytes, issuer: bytes, evidence: Evidence, at: datetime, now: datetime) -> Revocation:
@@ -96,7 +86,7 @@ def collect(certificate: bytes, issuer: bytes, fetch: Fetch, now: datetime) -> R
 
 def ocsp_request(certificate: bytes, issuer: bytes) -> bytes:
     """RFC 6960 §4.1, with a nonce."""
-    builder = ocsp.OCSPRequestBuilder().add_certificate(_load(certificate), _load(issuer), SHA1())  # noqa: S303 - an identifier
+    builder = ocsp.OCSPRequestBuilder().add_certificate(_load(certificate), _load(issuer), SHA1())
     return builder.add_extension(x509.OCSPNonce(secrets.token_bytes(16)), critical=False).build().public_bytes(Encoding.DER)
 
 

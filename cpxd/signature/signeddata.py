@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from cpxd.record.certificate import parse_certificate
 from cpxd.record.errors import RecordError
-from cpxd.signature.revocation import Evidence
+from cpxd.signature.evidence import Evidence
 from cpxd.signature.signer import Padding, verify_rsa
 
 HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}

@@ -12,8 +12,10 @@ import email
 import email.policy
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from email.header import decode_header, make_header
 from email.message import Message
 from io import BytesIO
 
@@ -54,8 +56,35 @@ def parse_mail(content: bytes) -> Message:
     return message
 
 
-def sign(mail: bytes, signer: Signer, *, at: datetime | None = None) -> bytes:
-    """The mail as multipart/signed, CRLF line ends. Raises BadDocument."""
+def header(message: Message, name: str) -> str:
+    """A header field as a person reads it."""
+    try:
+        return str(make_header(decode_header(str(message.get(name, "")))))
+    except (ValueError, LookupError):
+        return str(message.get(name, ""))
+
+
+def body_and_attachments(message: Message) -> tuple[str, list[str]]:
+    """The text of a mail, and the names of what is attached."""
+    body, names = "", []
+    for part in message.walk():
+        if part.is_multipart():
+            continue
+        kind, name = part.get_content_type(), part.get_filename()
+        if name or kind not in ("text/plain", "text/html"):
+            names.append(f"{name or '?'} ({kind})")
+        elif kind == "text/html":
+            names.append(kind)  # what it shows depends on who shows it
+        else:
+            payload = part.get_payload(decode=True)
+            body += payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+    return body, names
+
+
+def sign(
+    mail: bytes, signer: Signer, *, at: datetime | None = None, complete: Callable[[bytes], bytes] = lambda signature: signature
+) -> bytes:
+    """The mail as multipart/signed, CRLF line ends. `complete`: what a level adds to the signature. Raises BadDocument."""
     parse_mail(mail)
     head, body = _split(canonical(mail))
     fields = _fields(head)
@@ -67,7 +96,7 @@ def sign(mail: bytes, signer: Signer, *, at: datetime | None = None) -> bytes:
     protected = [f for f in others if _name(f) in {n.lower() for n in _PROTECTED}]
     signed = b"".join(content + protected) + b"\r\n" + body
     signature = cms.sign_detached(cms.read_content(BytesIO(signed)), signer, at=at)
-    return _assemble(others, signed, signature)
+    return _assemble(others, signed, complete(signature))
 
 
 def _marked(content_type: bytes) -> bytes:
@@ -162,9 +191,7 @@ def split_signed(mail: bytes) -> MailParts:
         raise BadSignature("boundary")
     signed, second = pieces[1].removeprefix(b"\r\n"), pieces[2].removeprefix(b"\r\n")
     signature = _p7s(second)
-    if boundary.startswith(_OUR_MARK) and (
-        not _as_we_wrote(text, boundary, second, signature) or pieces[3] != b"--\r\n"
-    ):
+    if boundary.startswith(_OUR_MARK) and (not _as_we_wrote(text, boundary, second, signature) or pieces[3] != b"--\r\n"):
         raise BadSignature("frame")
     return MailParts(signed, signature, _changed(text, signed))
 

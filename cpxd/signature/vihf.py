@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -75,12 +76,24 @@ def bad_request(reason: str) -> errors.BadDocument:
     return errors.BadDocument(format="VIHF", reason=reason)
 
 
-def sign(record: CardRecord, request: Request, signer: Signer, *, at: datetime | None = None) -> bytes:
-    """The signed assertion. Raises BadDocument when the card does not say what the assertion needs."""
+def sign(
+    record: CardRecord,
+    request: Request,
+    signer: Signer,
+    *,
+    at: datetime | None = None,
+    approve: Callable[[bytes], None] = lambda content: None,
+) -> bytes:
+    """The signed assertion. `approve` sees the bytes that get signed, before they are, and may raise.
+
+    Raises BadDocument when the card does not say what the assertion needs.
+    """
     moment = (at or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
     assertion = build(record, request, parse_certificate(signer.certificate), moment)
     identifier = assertion.get("ID", "")
-    reference = Reference(f"#{identifier}", hashlib.sha256(canonical(assertion)).digest(), (ENVELOPED, EXC_C14N))
+    content = canonical(assertion)
+    approve(content)
+    reference = Reference(f"#{identifier}", hashlib.sha256(content).digest(), (ENVELOPED, EXC_C14N))
     signature = xmldsig.new_signature()
     assertion.insert(1, signature)  # SAML 2.0 core §2.3.3: right after the issuer
     xmldsig.fill(signature, [reference], signer)
@@ -180,10 +193,11 @@ _OIDS: Final = {
 def checked_ins(text: str) -> str:
     """A matricule INS with a right key (97 minus the number modulo 97; 2A and 2B count as 19 and 18). Raises BadDocument."""
     compact = text.replace(" ", "").upper()
-    if _INS.match(compact):
-        if 97 - int(_corsica(compact[:13])) % 97 == int(compact[13:]):
-            return compact
-    raise bad_request(tr("matricule INS incorrect (15 caractères, clé comprise)", "wrong INS number (15 characters with its key)"))
+    if _INS.match(compact) and 97 - int(_corsica(compact[:13])) % 97 == int(compact[13:]):
+        return compact
+    raise bad_request(
+        tr("matricule INS incorrect (15 caractères, clé comprise)", "wrong INS number (15 characters with its key)")
+    )
 
 
 def _corsica(number: str) -> str:
