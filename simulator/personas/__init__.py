@@ -24,9 +24,11 @@ from .model import (
 from .reader import Table
 from .tables import FUTURE_PROFESSIONS, PROFESSIONS
 
-__all__ = ["Persona", "PersonaError", "load", "names"]
+__all__ = ["Persona", "PersonaError", "catalogue_names", "load", "names"]
 
 _FOLDER = Path(__file__).parent
+_CATALOGUE = _FOLDER.parent / "catalogue"
+_MAY_BE_EMPTY = r"[^\x00-\x1f]{0,127}"
 _EMPLOYEES = ("CPE", "CDE", "CPA", "CDA")
 
 
@@ -35,14 +37,21 @@ def names() -> list[str]:
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
+def catalogue_names() -> list[str]:
+    """The personas of the catalogue, sorted: every profession, kind of card and odd case; `names` has none of them."""
+    return sorted(file.stem for file in _CATALOGUE.glob("*.toml"))
+
+
 def load(name_or_path: str | Path) -> Persona:
-    """A persona by its name, or from a TOML file of the caller's (a path, or a name that ends in .toml).
+    """A persona by its name, shipped or of the catalogue, or from a file of the caller's (a path, or a name that ends in .toml).
 
     Raises PersonaError when there is none, or when the file is not a persona.
     """
     text = str(name_or_path)
     if text in names():
         path = _FOLDER / f"{text}.toml"
+    elif text in catalogue_names():
+        path = _CATALOGUE / f"{text}.toml"
     elif isinstance(name_or_path, Path) or "/" in text or text.endswith(".toml"):
         path = Path(name_or_path)
     else:
@@ -77,6 +86,7 @@ def _persona(name: str, top: Table) -> Persona:
         billing=_billing(billing) if billing else None,
         revocation=_revocation(revocation) if revocation else None,
         odd_signature_bits=top.flag("odd_signature_bits"),
+        key_set=top.optional_text("key_set", r"[a-z0-9-]{1,32}"),
     )
     description.end()
     top.end()
@@ -121,7 +131,7 @@ def _holder(table: Table) -> Holder:
         languages=table.texts("languages", r"[a-z]{2}", least=1, most=8),
         title=table.optional_text("title", r"\d{2}"),
         family_name=table.optional_text("family_name"),
-        given_names=table.optional_text("given_names"),
+        given_names=table.optional_text("given_names", _MAY_BE_EMPTY),
         professional_name=table.optional_text("professional_name"),
         pseudonym=table.optional_text("pseudonym", r"[A-Z0-9]{1,64}"),
         profession=table.optional_text("profession", "|".join(PROFESSIONS)),
@@ -163,7 +173,7 @@ def _situation(table: Table) -> Situation:
         mode=table.text("mode", r"\d{2}"),
         status=table.text("status", r"\d"),
         sector=table.text("sector", r"SA\d{2}"),
-        organization_name=table.text("organization_name"),
+        organization_name=table.text("organization_name", _MAY_BE_EMPTY),
         organization_identifier=_structure(table, "organization_identifier"),
         pharmacist_table=table.optional_text("pharmacist_table", r"[A-Z]{1,2}"),
     )

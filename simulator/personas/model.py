@@ -125,6 +125,8 @@ class Persona:
     revocation: Revocation | None = None
     # Some real cards hold certificates whose signature BIT STRING states a wrong number of unused bits.
     odd_signature_bits: bool = False
+    # Cards of the same set hold the same key pairs, which saves making them; None: keys of its own.
+    key_set: str | None = None
 
     @property
     def anonymous(self) -> bool:

@@ -171,7 +171,7 @@ def _chip(model: str) -> str:
 
 
 def _leaf_name(persona: Persona, model: str, usage: Usage) -> str:
-    return f"card-{persona.card.number}-{_chip(model)}-{usage}"
+    return f"card-{persona.key_set or persona.card.number}-{_chip(model)}-{usage}"
 
 
 def _shipped() -> list[Persona]:

@@ -74,9 +74,9 @@ def subject(persona: Persona) -> x509.Name:
         single += [(NameOID.PSEUDONYM, holder.pseudonym)]
     elements = [[pair] for pair in single] + [names]
     return x509.Name(
-        x509.RelativeDistinguishedName(x509.NameAttribute(oid, text) for oid, text in element if text is not None)
+        x509.RelativeDistinguishedName(x509.NameAttribute(oid, text) for oid, text in element if text)
         for element in elements
-        if any(text is not None for _, text in element)
+        if any(text for _, text in element)
     )
 
 
