@@ -100,6 +100,7 @@ class Lab:
         self.env: dict[str, str] = {}
         self.readers: list[str] = []
         self._specs = list(cards)
+        self._named = [spec for spec in cards if isinstance(spec, str)]
         self._faults = dict(faults or {})
         self._trace_path, self._state_dir = trace, Path(state_dir) if state_dir is not None else None
         self._trace: TraceWriter | None = None
@@ -165,9 +166,11 @@ class Lab:
     def insert(self, slot: int, card: CardSpec, fault: str | None = None) -> CardHandle:
         """Returns once pcscd shows the card. A card already there is removed first."""
         with self._lock:
+            made = self._card(card)
+            self._publish(card)
             if slot in self._handles:
                 self.remove(slot)
-            self._put(slot, self._card(card), fault)
+            self._put(slot, made, fault)
             self._wait_for({slot: True})
             return self._handles[slot]
 
@@ -246,6 +249,14 @@ class Lab:
 
         return source.make(spec, self._state_dir)
 
+    def _publish(self, spec: CardSpec) -> None:
+        """Who came later stands in the lists of the published PKI too."""
+        if isinstance(spec, str) and spec not in self._named and "CPX_SIM_PKI" in self.env:
+            from simulator import source
+
+            self._named.append(spec)
+            source.export_pki(Path(self.env["CPX_SIM_PKI"]), self._named)
+
     def _put(self, slot: int, card: transport.Card | None, fault: str | None) -> None:
         if card is None or not 0 <= slot < self.slots:
             raise LabError(f"pas de fente {slot}", f"no slot {slot}")
@@ -288,10 +299,10 @@ class Lab:
         environment |= {variable: str(folder / name) for variable, name in places.items()}
         if not self.vpcd:
             environment["CPX_SIM_SLOT"] = str(folder / "slot")
-        if any(isinstance(spec, str) for spec in self._specs):
+        if self._named:
             from simulator import source
 
-            environment |= source.pki_environment(folder / "pki")
+            environment |= source.pki_environment(folder / "pki", self._named)
         pki = Path(environment["CPX_SIM_PKI"]) if "CPX_SIM_PKI" in environment else None
         config = folder / "config" / "cpxd"
         config.mkdir()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -30,7 +30,7 @@ def split(spec: str) -> tuple[str, Model]:
 
 def make(spec: str, state_dir: Path | None = None, state_file: Path | None = None) -> Card:
     """Raises InputError: unknown persona, state file that is damaged or of another card, keys that cannot be kept."""
-    from simulator import personalise, personas
+    from simulator import personalise, personas, tracemodel
     from simulator.cardos import StateError, make_card
     from simulator.pki import PkiError, TestPki
 
@@ -38,7 +38,10 @@ def make(spec: str, state_dir: Path | None = None, state_file: Path | None = Non
     if state_file is None and state_dir is not None:
         state_file = state_dir / f"{Path(name).stem}-{model}.json"
     try:
-        image = personalise.personalise(personas.load(name), model, pki=TestPki(key_folder()))
+        if name in tracemodel.NAMES:
+            image = tracemodel.image(name, model, key_folder())
+        else:
+            image = personalise.personalise(personas.load(name), model, pki=TestPki(key_folder()))
         state = read_state(state_file) if state_file is not None else None
         card = make_card(image, state)
     except (personas.PersonaError, PkiError) as error:
@@ -56,22 +59,27 @@ def key_folder() -> Path | None:
     return Path(folder) if (folder := os.environ.get("CPX_SIM_KEYS")) else None
 
 
-def export_pki(folder: Path) -> Path:
-    """ca.pem and the revocation lists of the test PKI, in `folder`. Raises InputError."""
+def export_pki(folder: Path, specs: Iterable[str] = ()) -> Path:
+    """ca.pem and the revocation lists of the test PKI, in `folder`: of the personas that come with the simulator, and of
+    these cards besides. Raises InputError.
+    """
+    from simulator import personas, tracemodel
     from simulator.pki import PkiError, TestPki
 
+    shipped = personas.names()
+    others = dict.fromkeys(name for spec in specs if (name := split(spec)[0]) not in (*shipped, *tracemodel.NAMES))
     try:
-        TestPki(key_folder()).export(folder)
-    except PkiError as error:
+        TestPki(key_folder()).export(folder, [personas.load(name) for name in (*shipped, *others)])
+    except (PkiError, personas.PersonaError) as error:
         raise InputError(error.french, error.english) from None
     return folder
 
 
-def pki_environment(folder: Path) -> dict[str, str]:
+def pki_environment(folder: Path, specs: Iterable[str] = ()) -> dict[str, str]:
     """For the programs of a lab: the exported PKI, and the keys, so that a nested cpx-sim issues from the same authorities."""
     from simulator.pki.store import default_folder
 
-    export_pki(folder)
+    export_pki(folder, specs)
     return {"CPX_SIM_PKI": str(folder), "CPX_SIM_KEYS": str((key_folder() or default_folder()).absolute())}
 
 

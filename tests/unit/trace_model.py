@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from simulator import tracemodel
 from simulator.image import Access, DedicatedFile, ElementaryFile, Image, Key, Model, Path, Pin
 
 FOLDER = FilePath(__file__).parent.parent / "traces"
@@ -83,7 +84,12 @@ def key(number: int) -> rsa.RSAPrivateKey:
 
 @functools.cache
 def trace_image(model: Model, situations: int = 2) -> Image:
-    """Files, sizes, rules and contents as the traces of this model show them; keys made anew."""
+    """The card that `cpx-sim lab --card trace-model` inserts, with its certificates as recorded; keys made anew."""
+    return tracemodel.recorded(model, situations, {"signature": key(1), "authentication": key(2), "technical": key(3)})
+
+
+def described(model: Model, situations: int = 2) -> Image:
+    """Files, sizes, rules and contents as the traces of this model show them."""
     reader = _Reader()
     for trace in sorted(load(), key=lambda trace: trace.situations):  # the larger card's own files win
         if trace.model == model and trace.situations <= situations and "cps_data" not in trace.precondition:
