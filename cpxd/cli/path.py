@@ -10,7 +10,7 @@ from typing import Any
 from cpxd.errors import Exit
 from cpxd.text import tr
 
-_MODULE = Path(__file__).parents[1] / "pkcs11" / "module" / "libcpxd-pkcs11.so"
+MODULE = Path(__file__).parents[1] / "pkcs11" / "module" / "libcpxd-pkcs11.so"
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -23,5 +23,5 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from cpxd import daemon
 
-    print(daemon.pkcs11_socket() if options.what == "socket" else _MODULE)
+    print(daemon.pkcs11_socket() if options.what == "socket" else MODULE)
     return Exit.DONE

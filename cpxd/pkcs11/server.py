@@ -65,6 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting: set[asyncio.Task[None]] = set()  # those that wait for a slot event: no end of their own
         self._paused = self._full = False
         self._app: Application | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     # --- the socket
 
@@ -114,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
             self._app.asker.stop()
         for task in tuple(self._waiting):
             task.cancel()
-        self._loop.create_task(self._leave())
+        self._leaving = self._loop.create_task(self._leave())
 
     async def _leave(self) -> None:
         """Its logins end with it, once what runs on a card has ended: nothing on a card is stopped half-way."""

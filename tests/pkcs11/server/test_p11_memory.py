@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Half a hundred PINs pass through the daemon, and nothing of any of them is left in its memory or its log."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from p11_daemon import Daemon, refused
+from p11_wire import Wire
+
+LEFT_AFTER = 0.1  # seconds
+PINS = 26  # a slot; half of them wrong ones
+
+
+def mapped(pid: int) -> Iterator[bytes]:
+    """All that the process can write, mapping by mapping."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            found = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+            if found:
+                memory.seek(int(found[1], 16))
+                yield memory.read(int(found[2], 16) - int(found[1], 16))
+
+
+def count(pid: int, *needles: bytes) -> list[int]:
+    totals = [0] * len(needles)
+    for content in mapped(pid):
+        totals = [total + content.count(needle) for total, needle in zip(totals, needles, strict=True)]
+    return totals
+
+
+def fresh_pin(pid: int) -> bytes:
+    """Digits that the process does not hold."""
+    while True:
+        digits = b"%04d" % secrets.randbelow(10_000)
+        if count(pid, digits) == [0]:
+            return digits
+
+
+def test_the_search_finds_what_is_there(fresh: Daemon, client: Wire) -> None:
+    """Else the test below could not fail."""
+    session = client.open(0)
+    marker = b"needle-%d" % secrets.randbelow(1 << 60)
+    client.FindObjectsInit(session, [(0x3, marker)])
+    client.DigestInit(session, 0x250)
+    body = marker * 3
+    client.DigestUpdate(session, body)
+    client.socket.sendall(b"\0\0\0\x20\0\0\0\0\0\0\1\0" + marker)  # half a frame waits in the buffer
+    time.sleep(LEFT_AFTER)
+    assert count(fresh.process.pid, marker)[0] >= 1
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_nothing_is_left(fresh: Daemon, client: Wire, slot: int) -> None:
+    pid = fresh.process.pid
+    session = client.open(slot)
+    current = b"1234"
+    for _ in range(PINS // 2):
+        new = fresh_pin(pid)
+        client.SetPIN(session, current, new)
+        client.Login(session, 1, new)
+        client.Logout(session)
+        wrong = fresh_pin(pid)
+        if wrong not in (current, new):
+            refused(0xA0, client.Login, session, 1, wrong)
+            client.login(session, new)
+            client.Logout(session)
+        time.sleep(LEFT_AFTER)
+        verify = bytes((slot, 0x20, 0x00, 0x01, 0x08)) + new
+        found = count(pid, new, new + b"\xff\xff\xff\xff", verify, wrong, wrong + b"\xff\xff\xff\xff")
+        assert found == [0, 0, 0, 0, 0]
+        current = new
+    log = fresh.log.read_text()
+    assert '"defect"' not in log
