@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from simulator import kitarguments
 from simulator.errors import UsageError
 from simulator.psc import arguments as psc_arguments
 
@@ -125,11 +126,22 @@ def parser() -> argparse.ArgumentParser:
         help=tr("un Pro Santé Connect d'essai, sur cette machine", "a Pro Santé Connect to test with, on this machine"),
     )
     psc_arguments.add(psc, _language[0] == "en")
+    make = names.add_parser(
+        "make", parents=[language], help=tr("vérifier un persona et fabriquer sa carte", "check a persona and make its card")
+    )
+    kitarguments.make(make, english=_language[0] == "en")
+    serve = names.add_parser(
+        "serve",
+        parents=[language],
+        help=tr("un lab piloté par une socket, pour des tests", "a lab driven over a socket, for tests"),
+    )
+    kitarguments.serve(serve, english=_language[0] == "en")
     return top
 
 
 def _personas_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON")
+    parser.add_argument("--all", action="store_true", help=tr("et tout le catalogue", "and the whole catalogue"))
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,8 @@ def _complain(line: str) -> None:
 def _personas(options: argparse.Namespace) -> int:
     from simulator import personas
 
-    people = [personas.load(name) for name in personas.names()]
+    names = [*personas.names(), *(personas.catalogue_names() if options.all else ())]
+    people = [personas.load(name) for name in names]
     if options.json:
         import json
 
@@ -167,12 +168,31 @@ def _psc(options: argparse.Namespace) -> int:
     return command.run(options)
 
 
+def _make(options: argparse.Namespace) -> int:
+    from simulator import kit
+
+    return kit.run(options, english=tr("", "en") == "en")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from simulator import command, server
+
+    command.hold_signals()
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    return server.serve(options.card, slots=options.slots, socket_path=options.socket, pinpad=options.pinpad, say=say)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "personas": _personas,
     "run": _run,
     "lab": _lab,
     "pki": _pki,
     "psc": _psc,
+    "make": _make,
+    "serve": _serve,
 }
 
 
