@@ -17,6 +17,7 @@ from cpxd import errors, log
 from cpxd.config import Settings, run_home
 from cpxd.pkcs11.server import Server
 from cpxd.service.hub import Hub
+from cpxd.service.lockwatch import LockWatch
 from cpxd.text import tr
 
 SOCKET_NAME = "pkcs11.sock"
@@ -49,6 +50,8 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         loop.add_signal_handler(number, ended.set)
     hub = Hub(settings)
     await hub.start()
+    watch = LockWatch(hub.lock)
+    await watch.start()
     door = Server(hub, settings, os.getuid())
     accepting = await loop.create_unix_server(door.connection, sock=listening)
     log.write("serve", operation="start")
@@ -58,6 +61,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     finally:
         _tell_systemd("STOPPING=1")
         accepting.close()
+        watch.stop()
         await door.close()
         await hub.stop()
         log.write("serve", operation="end")
