@@ -8,7 +8,7 @@ CK_RV are all taken from here. A sentence is one line and never holds a PIN, a n
 from __future__ import annotations
 
 from cpxd.failure import CpxError, Exit, Fault
-from cpxd.text import Text
+from cpxd.text import Text, tries
 
 # --- workstation and reader -----------------------------------------------------------------------------------------
 
@@ -182,12 +182,12 @@ class WrongSignature(CpxError):
 class WrongPin(CpxError):
     code, exit, fault = "CPX-120", Exit.WRONG_PIN, Fault.PERSON
     what = Text(
-        "Code porteur faux. Il reste {tries_left} essai(s) avant le blocage. Ne devinez pas.",
-        "Wrong PIN. {tries_left} tries are left before the card is blocked. Do not guess.",
+        "Code porteur faux. Il reste {tries} avant le blocage. Ne devinez pas.",
+        "Wrong PIN. {tries} left before the card is blocked. Do not guess.",
     )
 
     def __init__(self, *, tries_left: int) -> None:
-        super().__init__(tries_left=tries_left)
+        super().__init__(tries=tries(tries_left))
         self.tries_left = tries_left
 
 
@@ -226,12 +226,12 @@ class LastTry(CpxError):
 class WrongUnblockCode(CpxError):
     code, exit, fault = "CPX-121", Exit.WRONG_UNBLOCK_CODE, Fault.PERSON
     what = Text(
-        "Code de déblocage faux. Il reste {tries_left} essai(s), puis la carte est définitivement inutilisable.",
-        "Wrong unblock code. {tries_left} tries are left, then the card is unusable for good.",
+        "Code de déblocage faux. Il reste {tries}, puis la carte est définitivement inutilisable.",
+        "Wrong unblock code. {tries} left, then the card is unusable for good.",
     )
 
     def __init__(self, *, tries_left: int) -> None:
-        super().__init__(tries_left=tries_left)
+        super().__init__(tries=tries(tries_left))
         self.tries_left = tries_left
 
 

@@ -23,6 +23,11 @@ class Text(NamedTuple):
         return self.en if language() == "en" else self.fr
 
 
+def tries(count: int) -> Text:
+    """ "1 essai", "3 essais"."""
+    return Text("1 essai" if count == 1 else f"{count} essais", "1 try" if count == 1 else f"{count} tries")
+
+
 _chosen: list[Language] = []
 
 

@@ -7,7 +7,7 @@ import argparse
 import sys
 from typing import Any
 
-from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
+from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json, show_lines
 from cpxd.errors import Exit
 from cpxd.record.model import CardRecord
 from cpxd.text import printable, tr
@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
         for remark in card_text.remarks(found):
             sys.stderr.write(f"cpxd{tr(' : ', ': ')}{remark}\n")
     else:
-        print("\n".join(card_text.lines(found)))
+        show_lines(card_text.lines(found))
     return Exit.DONE
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from cpxd import config, errors
@@ -53,6 +55,8 @@ def consent(options: argparse.Namespace) -> Consent:
         return Consent(Terminal(), options.last_try)
     if not 0 <= number < MOST_DESCRIPTORS:
         raise errors.Usage(detail=tr(f"--pin-fd : {number} n'est pas un descripteur", f"--pin-fd: {number} is no descriptor"))
+    if os.isatty(number):  # a person types there: without echo, and with a prompt
+        return Consent(Terminal(os.ttyname(number)), options.last_try)
     return Consent(Descriptor(number), options.last_try)
 
 
@@ -64,5 +68,12 @@ def open_card(options: argparse.Namespace) -> desk.OpenCard:
 
 
 def show_json(value: Any) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    json.dump(value, sys.stdout, ensure_ascii=plain, indent=2)
     sys.stdout.write("\n")
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Lines for a person. What a card says may hold anything: nothing of it steers the terminal."""
+    for line in lines:
+        print("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line))

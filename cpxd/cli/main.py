@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +21,7 @@ from cpxd.version import __version__
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code (errors.Exit)."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # see cpxd/start.py
     _complete_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -38,10 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complete_streams() -> None:
-    """Python has no stream object where the caller closed the descriptor."""
+    """Python has no stream object where the caller closed the descriptor, and a strict one where the locale is poor."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115  # kept open
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without French letters is no reason to fail
 
 
 def _output_lost(error: OSError) -> int:

@@ -11,7 +11,7 @@ from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card,
 from cpxd.errors import Exit
 from cpxd.record.sdo import PinState
 from cpxd.service import codes
-from cpxd.text import tr
+from cpxd.text import tr, tries
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -61,8 +61,8 @@ def _unblock(options: argparse.Namespace) -> int:
     with open_card(options) as card:
         state = codes.unblock(card, consent(options))
     text = tr(
-        f"Code porteur débloqué et remplacé : {state.tries_left} essais.",
-        f"PIN unblocked and replaced: {state.tries_left} tries.",
+        f"Code porteur débloqué et remplacé : {tries(state.tries_left)}.",
+        f"PIN unblocked and replaced: {tries(state.tries_left)}.",
     )
     return _done(options, card.reader, "unblocked", text)
 
@@ -100,7 +100,7 @@ def _pin_line(states: CodeStates) -> str:
             "Code porteur        bloqué : cpxd pin unblock, avec le code de déblocage à 8 chiffres",
             "PIN                 blocked: cpxd pin unblock, with the unblock code of 8 digits",
         )
-    return tr(f"Code porteur        {state.tries_left} essai(s)", f"PIN                 {state.tries_left} tries")
+    return tr("Code porteur        ", "PIN                 ") + str(tries(state.tries_left))
 
 
 def _unblock_line(state: PinState) -> str:
@@ -109,5 +109,5 @@ def _unblock_line(state: PinState) -> str:
             "Code de déblocage   bloqué : la carte doit être remplacée en cas de blocage",
             "Unblock code        blocked: the card must be replaced if the PIN gets blocked",
         )
-    uses = "" if state.uses_left is None else tr(f", {state.uses_left} utilisation(s)", f", {state.uses_left} uses")
-    return tr(f"Code de déblocage   {state.tries_left} essai(s){uses}", f"Unblock code        {state.tries_left} tries{uses}")
+    uses = "" if state.uses_left is None else tr(f", {state.uses_left} utilisations", f", {state.uses_left} uses")
+    return tr("Code de déblocage   ", "Unblock code        ") + str(tries(state.tries_left)) + uses

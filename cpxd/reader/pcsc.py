@@ -100,7 +100,8 @@ class Context:
             return []
         if code != scard.SCARD_S_SUCCESS:
             raise typed(code)
-        return [str(name) for name in names]
+        # pyscard passes names as ASCII only: a reader with another name cannot be asked, and must not hide the others
+        return [str(name) for name in names if str(name).isascii()]
 
     def states(self) -> list[ReaderState]:
         """State of each reader now, without touching any card."""
@@ -180,16 +181,25 @@ class Link:
         self._context = context
         self._handle = handle
         self.epoch = 0
-        code, _, _, _, atr = scard.SCardStatus(handle)
-        if code != scard.SCARD_S_SUCCESS:
-            scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
-            raise typed(code)
-        self.atr = bytes(atr)
+        self.atr = self._first_atr()
         self._observer: Observer | None = None
         self._waiting: Callable[[], None] = lambda: None
         self._kept = False
         self._protocol = protocol
         self.transport = self._transport(protocol)
+
+    def _first_atr(self) -> bytes:
+        for _ in range(8):
+            code, _, _, _, atr = scard.SCardStatus(self._handle)
+            if _same(code, scard.SCARD_W_RESET_CARD):  # by another program, since our SCardConnect
+                code, _ = scard.SCardReconnect(self._handle, _SHARED, _T0_T1, scard.SCARD_LEAVE_CARD)
+                if code == scard.SCARD_S_SUCCESS:
+                    continue
+            if code == scard.SCARD_S_SUCCESS:
+                return bytes(atr)
+            break
+        scard.SCardDisconnect(self._handle, scard.SCARD_LEAVE_CARD)
+        raise typed(code)
 
     def _transport(self, protocol: int) -> PcscTransport:
         return PcscTransport(self._handle, protocol, on_exchange=self._observer)

@@ -77,6 +77,7 @@ class CardThread:
         self._silence = silence
         self._queue: queue.SimpleQueue[Ticket[object] | None] = queue.SimpleQueue()
         self._alive = time.monotonic()
+        self._interrupted = False  # Ctrl-C came while the card was at work
         # a daemon thread: a PC/SC call that never returns must not keep the process from ending
         self._thread = threading.Thread(target=self._run, name=f"card {name}", daemon=True)
         self._thread.start()
@@ -91,15 +92,28 @@ class CardThread:
         The operation calls `ticket.begin()` once it holds the card. `patience` is added to the silence allowed, for
         operations during which a person types on the reader.
         """
+        if self._interrupted:
+            raise KeyboardInterrupt
         ticket: Ticket[T] = Ticket(operation)
         self._queue.put(ticket)  # type: ignore[arg-type]  # a queue of Ticket[object]: the thread only runs it
         try:
-            while not ticket.done.wait(0.05):
-                self._check(ticket, patience)
+            self._await(ticket, patience)
         except BaseException:
             ticket.abandon()
             raise
         return ticket.value()
+
+    def _await(self, ticket: Ticket[T], patience: float) -> None:
+        while True:
+            try:
+                if ticket.done.wait(0.05):
+                    return
+                self._check(ticket, patience)
+            except KeyboardInterrupt:
+                # what is on the wire cannot be unsent: its outcome is told, and the next operation is not begun
+                if ticket.begun is None:
+                    raise
+                self._interrupted = True
 
     async def call_async(self, operation: Callable[[Ticket[T]], T], *, patience: float = 0.0) -> T:
         """As `call`, for the event loop that runs. When the caller is cancelled what has begun still ends by itself."""

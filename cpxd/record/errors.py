@@ -9,7 +9,7 @@ class RecordError(ValueError):
 
 
 class SituationError(RecordError):
-    """More practice situations than a card can hold (16), or one with a number outside 1 to 16."""
+    """More practice situations than a card can hold (16), or two with the same number."""
 
 
 class DictionaryError(ValueError):

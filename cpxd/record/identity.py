@@ -30,7 +30,7 @@ from cpxd.record.model import (
     Situation,
     Source,
 )
-from cpxd.record.objects import DecodedObject, Field, check_situations, decode_object, situation_number
+from cpxd.record.objects import MAX_SITUATIONS, DecodedObject, Field, check_situations, decode_object, situation_number
 from cpxd.text import Text
 
 __all__ = ["compose", "decode_objects", "split_person", "split_structure", "to_json"]
@@ -69,7 +69,7 @@ def compose(
 ) -> CardRecord:
     """The record of a card. `situations_read`: the PIN was given, so that no situation means the card has none.
 
-    Raises SituationError (more than 16 situations, or a number outside 1 to 16); nothing else.
+    Raises SituationError (more than 16 situations, or two with one number); nothing else.
     """
     found = tuple(objects)
     check_situations([item.label for item in found])
@@ -296,6 +296,13 @@ class _Composer:
 
     def _situations(self, read: bool) -> tuple[Situation, ...] | None:
         numbered = sorted((n, o) for o in self._objects.values() if (n := situation_number(o.label)) is not None)
+        for number, item in numbered:
+            if not 1 <= number <= MAX_SITUATIONS:
+                text = Text(
+                    f"{item.label} : numéro de situation impossible, ignorée.", f"{item.label}: no such number, left out."
+                )
+                self._warnings.append(Notice("situation-number", item.label, text))
+        numbered = [(number, item) for number, item in numbered if 1 <= number <= MAX_SITUATIONS]
         if not numbered and not read:
             return None
         return tuple(self._situation(number, item) for number, item in numbered)

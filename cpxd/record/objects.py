@@ -78,11 +78,8 @@ def situation_number(label: str) -> int | None:
 
 
 def check_situations(labels: list[str]) -> None:
-    """Raises SituationError when these objects list more than 16 situations, twice the same, or a number outside 1 to 16."""
+    """Raises SituationError when these objects list more than 16 situations, or twice the same."""
     numbers = [number for label in labels if (number := situation_number(label)) is not None]
-    strange = [number for number in numbers if not 1 <= number <= MAX_SITUATIONS]
-    if strange:
-        raise SituationError(f"situation number {strange[0]}, where 1 to {MAX_SITUATIONS} can be")
     if len(numbers) > MAX_SITUATIONS:
         raise SituationError(f"{len(numbers)} situations, where at most {MAX_SITUATIONS} can be")
     if len(set(numbers)) < len(numbers):

@@ -13,7 +13,7 @@ from cpxd.card.session import CodeStates
 from cpxd.dialog.secrets import CodeSource
 from cpxd.record.sdo import PinState
 from cpxd.service.desk import OpenCard
-from cpxd.text import tr
+from cpxd.text import tr, tries
 
 
 @dataclass(frozen=True)
@@ -86,4 +86,4 @@ def _allowed(code: Code, state: PinState, consent: Consent) -> bool:
 
 
 def _prompt(name: str, state: PinState) -> str:
-    return tr(f"{name} ({state.tries_left} essai(s) restant(s))", f"{name} ({state.tries_left} tries left)")
+    return f"{name} ({tries(state.tries_left)})"

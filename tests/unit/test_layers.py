@@ -22,6 +22,7 @@ FLOORS = [
     ["pkcs11"],
     ["daemon"],
     ["cli"],
+    ["start"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 FREE = {"text", "failure", "errors", "files", "config", "log", "version", "secret", "tlv", "apdu"}  # one file each: they may lean on each other
