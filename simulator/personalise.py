@@ -151,7 +151,7 @@ def _data_objects(persona: Persona, model: Model, pki: TestPki, folder: _Folder)
     files = [
         folder.file(_ID_CARD, data.card(persona, pki.today)),
         folder.file(_NAME, name := data.name(persona), size=max(_SIZE_NAME, len(name))),
-        folder.file(_LANGUAGES, data.languages(persona), size=_SIZE_LANGUAGES),
+        folder.file(_LANGUAGES, spoken := data.languages(persona), size=max(_SIZE_LANGUAGES, len(spoken))),
         folder.file(_PROFESSION, data.profession(persona)),
         folder.file(_DATA, b"", size=_SIZE_DATA, update=Access.ALWAYS),
     ]
