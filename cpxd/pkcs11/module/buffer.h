@@ -12,9 +12,10 @@
 
 #include "pkcs11.h"
 
-/* Longest frame we send, and longest body we accept. */
-#define REQUEST_MAX ((size_t)1 << 20)
-#define REPLY_MAX ((size_t)4 << 20)
+/* Longest frame sent to a stranger and to our own daemon, and longest body accepted. */
+#define REQUEST_MAX ((size_t)16 << 20)
+#define CPXD_REQUEST_MAX ((size_t)1 << 20)
+#define REPLY_MAX ((size_t)20 << 20)
 
 /* The length that stands for a NULL byte string. */
 #define NO_BYTES 0xffffffffU

@@ -50,7 +50,7 @@ static enum outcome introduce(struct connection *connection)
     buffer_put_u8(&frame, 0); /* no reserved string, which is then the empty one with its NUL */
     buffer_put_u8(&frame, 1);
     buffer_put_bytes(&frame, "", 1);
-    frame_finish(&frame, environment->options_len);
+    frame_finish(&frame, environment->options_len, CPXD_REQUEST_MAX);
     if (frame.failed == CKR_OK)
         outcome = exchange(connection, &frame, &answer, LIMIT_INFO, true, &locked);
     if (outcome == DONE && (answer_open(&answer, call) != CKR_OK || answer.at != answer.len))
@@ -97,7 +97,7 @@ static enum outcome open_now(struct connection *connection)
         connection->fd = fd;
         connection->device = status.st_dev;
         connection->inode = status.st_ino;
-        connection->concurrent = false;
+        connection->is_cpxd = false;
         connection->late = false;
         exchange_reset(connection);
         outcome = introduce(connection);
@@ -124,7 +124,7 @@ enum outcome connection_open(struct connection *connection, struct peer *peer)
         exchange_drop(connection, LOST);
         outcome = open_now(connection);
     }
-    *peer = (struct peer){connection->generation, connection->version};
+    *peer = (struct peer){connection->generation, connection->version, connection->is_cpxd};
     lock_leave(&connection->lock);
     return outcome;
 }
@@ -136,7 +136,7 @@ enum outcome connection_peek(struct connection *connection, struct peer *peer)
     if (lock_take(&connection->lock) != CKR_OK)
         return NO_LOCK;
     outcome = connection->fd >= 0 ? DONE : STALE;
-    *peer = (struct peer){connection->generation, connection->version};
+    *peer = (struct peer){connection->generation, connection->version, connection->is_cpxd};
     lock_leave(&connection->lock);
     return outcome;
 }

@@ -41,7 +41,7 @@ struct connection {
     ino_t inode;
     unsigned generation; /* handshakes made; 0: never connected */
     int version;         /* answered by the peer: 0, 1 or 2 */
-    bool concurrent;     /* the peer is cpxd: it answers out of order */
+    bool is_cpxd;        /* it says so: it answers out of order */
     bool late; /* one answer was given up and may still come */
     uint32_t serial;
 
@@ -60,6 +60,7 @@ struct connection {
 struct peer {
     unsigned generation;
     int version;
+    bool is_cpxd;
 };
 
 int64_t clock_ms(void);

@@ -82,7 +82,7 @@ static CK_RV ask_slots(struct slot_set *slots, unsigned *generation)
     rpc_put_byte(&rpc, CK_FALSE);
     rpc_put_count(&rpc, slots->slots, count);
     if (rpc_run(&rpc))
-        rpc_get_ulongs(&rpc, slots->slots, &count, false);
+        rpc_get_slots(&rpc, slots->slots, &count);
     *generation = rpc.peer.generation;
     slots->count = count <= EVENT_SLOTS ? count : 0;
     return rpc_leave(&rpc);

@@ -84,7 +84,7 @@ static enum outcome deliver(struct connection *connection)
     waiter->answer->at = 0;
     connection->body = (struct buffer){0};
     if (memcmp(connection->options, FRAME_MARK, sizeof connection->options) == 0)
-        connection->concurrent = true;
+        connection->is_cpxd = true;
     exchange_reset(connection);
     waiter->done = true;
     waiter->outcome = DONE;
@@ -253,7 +253,7 @@ static void forget_waiter(struct connection *connection, struct waiter *waiter)
 /* A peer that works in order keeps us waiting behind the others: no shorter deadline then than theirs. */
 static int64_t fair_deadline(const struct connection *connection, int64_t deadline)
 {
-    if (connection->concurrent)
+    if (connection->is_cpxd)
         return deadline;
     for (const struct waiter *waiter = connection->waiters; waiter != NULL; waiter = waiter->next)
         if (waiter->deadline > deadline)
@@ -265,7 +265,7 @@ static int64_t fair_deadline(const struct connection *connection, int64_t deadli
  * The next one it owes ends it. */
 static bool may_come_late(const struct connection *connection, int limit)
 {
-    return connection->concurrent && limit == LIMIT_INFO && !connection->late;
+    return connection->is_cpxd && limit == LIMIT_INFO && !connection->late;
 }
 
 enum outcome exchange(struct connection *connection, struct buffer *frame, struct buffer *answer, int limit, bool hold,

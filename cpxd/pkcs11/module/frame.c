@@ -13,11 +13,11 @@ void frame_begin(struct buffer *frame, const struct call *call, const void *opti
     buffer_put_bytes(frame, call->request, strlen(call->request));
 }
 
-void frame_finish(struct buffer *frame, size_t options_len)
+void frame_finish(struct buffer *frame, size_t options_len, size_t limit)
 {
     if (frame->failed != CKR_OK)
         return;
-    if (frame->len > REQUEST_MAX) {
+    if (frame->len > limit) {
         buffer_fail(frame, CKR_DATA_LEN_RANGE);
         return;
     }

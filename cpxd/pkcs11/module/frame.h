@@ -17,8 +17,8 @@
 
 /* Header (lengths still open), options, call number, signature. */
 void frame_begin(struct buffer *frame, const struct call *call, const void *options, size_t options_len);
-/* Writes the lengths. */
-void frame_finish(struct buffer *frame, size_t options_len);
+/* Writes the lengths; CKR_DATA_LEN_RANGE beyond the limit. */
+void frame_finish(struct buffer *frame, size_t options_len, size_t limit);
 
 /* Reads up to the values. CKR_OK: an answer to this call. The peer's CK_RV when it refused. CKR_DEVICE_ERROR and
  * answer->failed: not an answer to this call. */

@@ -6,7 +6,8 @@
 #define CANCEL 0xffffffffU
 
 enum parameter {
-    UNKNOWN, /* a parameter cannot be carried: it may hold pointers */
+    UNKNOWN,  /* a parameter is refused: it may hold pointers */
+    POINTERS, /* a parameter is needed, and holds pointers or handles: the mechanism is not offered */
     NEVER,   /* none: what a caller left in the structure is not looked at */
     FLAT,    /* bytes: an initialisation vector, a public value */
     NUMBER,  /* CK_MAC_GENERAL_PARAMS */
@@ -81,6 +82,7 @@ static const struct range PARAMETERS[] = {
     {0x0340, 0x0341, NEVER},   /* IDEA_KEY_GEN, IDEA_ECB */
     {0x0343, 0x0343, NEVER},   /* IDEA_MAC */
     {0x0350, 0x0350, NEVER},   /* GENERIC_SECRET_KEY_GEN */
+    {0x0360, 0x0365, POINTERS}, /* CONCATENATE_… */
     {0x0370, 0x0370, NEVER},   /* SSL3_PRE_MASTER_KEY_GEN */
     {0x0374, 0x0374, NEVER},   /* TLS_PRE_MASTER_KEY_GEN */
     {0x0380, 0x0381, NEVER},   /* SSL3_MD5_MAC, SSL3_SHA1_MAC */
@@ -93,6 +95,7 @@ static const struct range PARAMETERS[] = {
     {0x1030, 0x1030, NEVER},   /* BATON_KEY_GEN */
     {0x1036, 0x1036, NEVER},   /* BATON_WRAP */
     {0x1040, 0x1046, NEVER},   /* EC_KEY_PAIR_GEN, ECDSA … ECDSA_SHA512 */
+    {0x1050, 0x1054, POINTERS}, /* ECDH1_DERIVE … RSA_AES_KEY_WRAP */
     {0x1055, 0x1055, NEVER},   /* EC_EDWARDS_KEY_PAIR_GEN */
     {0x1060, 0x1060, NEVER},   /* JUNIPER_KEY_GEN */
     {0x1065, 0x1065, NEVER},   /* JUNIPER_WRAP */
@@ -103,9 +106,11 @@ static const struct range PARAMETERS[] = {
     {0x1084, 0x1084, NUMBER},  /* AES_MAC_GENERAL */
     {0x1085, 0x1085, FLAT},    /* AES_CBC_PAD */
     {0x1086, 0x1086, COUNTER}, /* AES_CTR */
+    {0x1087, 0x1088, POINTERS}, /* AES_GCM, AES_CCM */
     {0x1089, 0x1089, FLAT},    /* AES_CTS */
     {0x108a, 0x108a, NEVER},   /* AES_CMAC */
     {0x108b, 0x108b, NUMBER},  /* AES_CMAC_GENERAL */
+    {0x1100, 0x1105, POINTERS}, /* …_ENCRYPT_DATA */
     {0x2000, 0x2002, NEVER},   /* DSA_, DH_PKCS_, X9_42_DH_PARAMETER_GEN */
     {0x2104, 0x2108, FLAT},    /* AES_OFB … AES_CFB1 */
     {0x2109, 0x210a, FLAT},    /* AES_KEY_WRAP, AES_KEY_WRAP_PAD */
@@ -131,6 +136,7 @@ static CK_ULONG size_of(enum parameter parameter)
     case OAEP:
         return sizeof(CK_RSA_PKCS_OAEP_PARAMS);
     case UNKNOWN:
+    case POINTERS:
     case NEVER:
     case FLAT:
         break;
@@ -207,9 +213,15 @@ static void put_parameter(struct buffer *buffer, const CK_MECHANISM *mechanism, 
         buffer_put_bytes(buffer, mechanism->pParameter, mechanism->ulParameterLen);
         break;
     case UNKNOWN:
+    case POINTERS:
     case NEVER:
         break;
     }
+}
+
+bool mechanism_is_carried(CK_MECHANISM_TYPE type)
+{
+    return parameter_of(type) != POINTERS;
 }
 
 void mechanism_put(struct buffer *buffer, const CK_MECHANISM *mechanism, int version)
@@ -218,7 +230,7 @@ void mechanism_put(struct buffer *buffer, const CK_MECHANISM *mechanism, int ver
     bool present = parameter != NEVER && mechanism->ulParameterLen != 0;
     CK_ULONG size = size_of(parameter);
 
-    if (mechanism->mechanism > UINT32_MAX || (present && parameter == UNKNOWN))
+    if (mechanism->mechanism > UINT32_MAX || parameter == POINTERS || (present && parameter == UNKNOWN))
         buffer_fail(buffer, CKR_MECHANISM_INVALID);
     else if ((present && mechanism->pParameter == NULL) || (present && size != 0 && mechanism->ulParameterLen != size))
         buffer_fail(buffer, CKR_MECHANISM_PARAM_INVALID);

@@ -9,6 +9,9 @@
 
 #include "buffer.h"
 
+/* false: it needs a parameter that cannot travel, and is kept from the host. */
+bool mechanism_is_carried(CK_MECHANISM_TYPE type);
+
 /* Failures of the buffer: CKR_MECHANISM_INVALID (its parameter cannot be carried), CKR_MECHANISM_PARAM_INVALID. */
 void mechanism_put(struct buffer *buffer, const CK_MECHANISM *mechanism, int version);
 

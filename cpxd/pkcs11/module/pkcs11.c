@@ -9,6 +9,7 @@
 
 #include "attribute.h"
 #include "library_info.h"
+#include "mechanism.h"
 #include "shapes.h"
 
 #define LABEL_LEN 32 /* C_InitToken: blank-padded, no NUL */
@@ -64,7 +65,7 @@ CK_RV C_GetSlotList(CK_BBOOL token_present, CK_SLOT_ID *slots, CK_ULONG *count)
     rpc_put_byte(&rpc, token_present != CK_FALSE);
     rpc_put_count(&rpc, slots, count != NULL ? *count : 0);
     if (rpc_run(&rpc)) {
-        rpc_get_ulongs(&rpc, slots, count, false);
+        rpc_get_slots(&rpc, slots, count);
     } else if (rpc.no_daemon) { /* it may come later: no slot yet is no error */
         *count = 0;
         (void)rpc_leave(&rpc);
@@ -130,9 +131,9 @@ CK_RV C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *cou
     rpc.repeatable = true;
     rpc_require(&rpc, count != NULL);
     rpc_slot(&rpc, slot);
-    rpc_put_count(&rpc, list, count != NULL ? *count : 0);
+    rpc_put_all(&rpc);
     if (rpc_run(&rpc))
-        rpc_get_ulongs(&rpc, list, count, false);
+        rpc_get_mechanisms(&rpc, list, count);
     return rpc_leave(&rpc);
 }
 
@@ -149,6 +150,8 @@ CK_RV C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_I
         info->ulMinKeySize = rpc_get_ulong(&rpc);
         info->ulMaxKeySize = rpc_get_ulong(&rpc);
         info->flags = rpc_get_ulong(&rpc);
+        if (!mechanism_is_carried(type))
+            rpc_fail(&rpc, CKR_MECHANISM_INVALID);
     }
     return rpc_leave(&rpc);
 }
@@ -395,7 +398,7 @@ CK_RV C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULO
     rpc_session(&rpc, session);
     rpc_put_count(&rpc, objects, max);
     if (rpc_run(&rpc)) {
-        rpc_get_ulongs(&rpc, nothing ? NULL : objects, &found, true);
+        rpc_get_objects(&rpc, nothing ? NULL : objects, &found);
         *count = nothing ? 0 : found;
     } else if (nothing && rpc.rv == CKR_ARGUMENTS_BAD) {
         *count = 0;

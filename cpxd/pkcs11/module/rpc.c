@@ -14,7 +14,7 @@
 _Static_assert(sizeof(CK_ULONG) == 8, "handles are tagged: a 64-bit CK_ULONG is needed");
 
 /* Entries of a list asked for at once, at most. */
-#define LIST_MAX 16384UL
+#define LIST_MAX 16384U
 
 static CK_ULONG tag_of(const struct rpc *rpc)
 {
@@ -170,6 +170,11 @@ void rpc_put_count(struct rpc *rpc, const void *out, CK_ULONG count)
     buffer_put_u32(&rpc->frame, (uint32_t)(count > LIST_MAX ? LIST_MAX : count));
 }
 
+void rpc_put_all(struct rpc *rpc)
+{
+    buffer_put_u32(&rpc->frame, LIST_MAX);
+}
+
 void rpc_put_template(struct rpc *rpc, const CK_ATTRIBUTE *attributes, CK_ULONG count)
 {
     if (rpc->rv == CKR_OK)
@@ -188,7 +193,7 @@ bool rpc_run(struct rpc *rpc)
     enum outcome outcome;
 
     if (rpc->rv == CKR_OK) {
-        frame_finish(&rpc->frame, sizeof FRAME_MARK - 1);
+        frame_finish(&rpc->frame, sizeof FRAME_MARK - 1, rpc->peer.is_cpxd ? CPXD_REQUEST_MAX : REQUEST_MAX);
         rpc_fail(rpc, rpc->frame.failed);
     }
     if (rpc->rv != CKR_OK)
@@ -263,22 +268,64 @@ void rpc_get_bytes(struct rpc *rpc, CK_BYTE *out, CK_ULONG *len)
     *len = got;
 }
 
-void rpc_get_ulongs(struct rpc *rpc, CK_ULONG *out, CK_ULONG *count, bool handles)
+static CK_ULONG keep_slot(struct rpc *rpc, uint64_t value, bool *keep)
+{
+    (void)rpc;
+    (void)keep;
+    return (CK_ULONG)value;
+}
+
+static CK_ULONG keep_object(struct rpc *rpc, uint64_t value, bool *keep)
+{
+    (void)keep;
+    return mark(rpc, value);
+}
+
+static CK_ULONG keep_mechanism(struct rpc *rpc, uint64_t value, bool *keep)
+{
+    (void)rpc;
+    *keep = mechanism_is_carried((CK_MECHANISM_TYPE)value);
+    return (CK_ULONG)value;
+}
+
+/* "au". Counts what is kept, also beyond the caller's room: that is then the room he needs. */
+static void get_list(struct rpc *rpc, CK_ULONG *out, CK_ULONG *count,
+                     CK_ULONG (*taken)(struct rpc *rpc, uint64_t value, bool *keep))
 {
     bool present = buffer_get_u8(&rpc->answer) != 0;
     uint32_t got = buffer_get_u32(&rpc->answer);
-    const uint8_t *list = present ? buffer_get_raw(&rpc->answer, (size_t)got * 8) : NULL;
+    CK_ULONG kept = 0;
 
+    if (present && got > (rpc->answer.len - rpc->answer.at) / 8)
+        buffer_fail(&rpc->answer, CKR_DEVICE_ERROR);
+    for (uint32_t i = 0; present && i < got && rpc->answer.failed == CKR_OK; i++) {
+        bool keep = true;
+        CK_ULONG value = taken(rpc, buffer_get_u64(&rpc->answer), &keep);
+
+        if (keep && out != NULL && kept < *count)
+            out[kept] = value;
+        kept += keep;
+    }
     if (rpc->answer.failed != CKR_OK)
         return;
-    if (out != NULL && (!present || got > *count)) {
+    if (!present)
+        kept = got;
+    if (out != NULL && (!present || kept > *count))
         rpc_fail(rpc, CKR_BUFFER_TOO_SMALL);
-    } else if (out != NULL) {
-        for (size_t i = 0; i < got; i++) {
-            uint64_t value = (uint64_t)load_u32(list + i * 8) << 32 | load_u32(list + i * 8 + 4);
+    *count = kept;
+}
 
-            out[i] = handles ? mark(rpc, value) : (CK_ULONG)value;
-        }
-    }
-    *count = got;
+void rpc_get_slots(struct rpc *rpc, CK_SLOT_ID *out, CK_ULONG *count)
+{
+    get_list(rpc, out, count, keep_slot);
+}
+
+void rpc_get_objects(struct rpc *rpc, CK_OBJECT_HANDLE *out, CK_ULONG *count)
+{
+    get_list(rpc, out, count, keep_object);
+}
+
+void rpc_get_mechanisms(struct rpc *rpc, CK_MECHANISM_TYPE *out, CK_ULONG *count)
+{
+    get_list(rpc, out, count, keep_mechanism);
 }

@@ -47,6 +47,7 @@ void rpc_put_object(struct rpc *rpc, CK_OBJECT_HANDLE object, CK_RV invalid);
 void rpc_put_bytes(struct rpc *rpc, const void *data, CK_ULONG len);
 void rpc_put_room(struct rpc *rpc, const void *out, CK_ULONG len);
 void rpc_put_count(struct rpc *rpc, const void *out, CK_ULONG count);
+void rpc_put_all(struct rpc *rpc);
 void rpc_put_template(struct rpc *rpc, const CK_ATTRIBUTE *attributes, CK_ULONG count);
 void rpc_put_mechanism(struct rpc *rpc, const CK_MECHANISM *mechanism);
 
@@ -60,7 +61,10 @@ void rpc_get_string(struct rpc *rpc, CK_UTF8CHAR *to, size_t len);
 CK_ULONG rpc_get_handle(struct rpc *rpc);
 /* Into the caller's buffer: size query, CKR_BUFFER_TOO_SMALL or the bytes. */
 void rpc_get_bytes(struct rpc *rpc, CK_BYTE *out, CK_ULONG *len);
-/* The same for a list of numbers; `handles` marks each. */
-void rpc_get_ulongs(struct rpc *rpc, CK_ULONG *out, CK_ULONG *count, bool handles);
+/* The same for a list of slots, for one of objects (each marked), and for one of mechanisms, of which those that
+ * cannot be carried are left out; it must have been asked for whole, with rpc_put_all. */
+void rpc_get_slots(struct rpc *rpc, CK_SLOT_ID *out, CK_ULONG *count);
+void rpc_get_objects(struct rpc *rpc, CK_OBJECT_HANDLE *out, CK_ULONG *count);
+void rpc_get_mechanisms(struct rpc *rpc, CK_MECHANISM_TYPE *out, CK_ULONG *count);
 
 #endif

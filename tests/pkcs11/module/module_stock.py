@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -40,10 +41,14 @@ class Stock:
         self.socket.unlink(missing_ok=True)
         command = ["p11-kit", "server", "-f", "--name", str(self.socket), "--provider", SOFTHSM, "pkcs11:"]
         self.process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 5
-        while not self.socket.is_socket():
+        deadline = time.monotonic() + 10
+        while not self.listens():
             assert time.monotonic() < deadline and self.process.poll() is None
             time.sleep(0.01)
+
+    def listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as stream:
+            return stream.connect_ex(str(self.socket)) == 0
 
     def family(self) -> list[int]:
         assert self.process is not None

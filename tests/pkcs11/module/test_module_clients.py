@@ -74,7 +74,9 @@ def test_pkcs11_tool_test_says_the_same_as_in_front_of_softhsm(module_path: Path
             ["pkcs11-tool", "--module", str(module), "--token-label", "lab", "--login", "--pin", PIN, "--test"],
             env=stock.environment, capture_output=True, text=True, timeout=40, check=False,
         )  # fmt: skip
-        reports.append((done.returncode, done.stdout, re.sub(r"\(0x\w+\)", "", done.stderr)))
+        # One line for each mechanism that is not for decryption; those that cannot be carried are not offered.
+        tested = done.stdout.replace(" -- mechanism can't be used to decrypt, skipping\n", "")
+        reports.append((done.returncode, tested, re.sub(r"\(0x\w+\)", "", done.stderr)))
     assert reports[0] == reports[1]
     assert "RSA-PKCS: OK" in reports[0][1]
 

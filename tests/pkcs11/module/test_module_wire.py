@@ -15,7 +15,8 @@ from urllib.parse import unquote
 
 import module_p11 as p11
 import pytest
-from module_p11 import Mechanism, Module, Pss, attributes, initialized, values
+from module_attributes import NESTED, answered, valid
+from module_p11 import Mechanism, Module, Pss, attributes, initialized
 from module_standin import Link, Mute, OldHand, Request, Serve, StandIn, body, frame, number, refusal, simple_token, string
 
 SIGN_INIT = 42
@@ -144,6 +145,40 @@ def test_a_server_that_knows_no_versions_is_offered_0(module: Module, socket_pat
         assert peer.offers == [2, 0]
 
 
+def test_mechanisms_that_cannot_be_carried_are_not_shown(module: Module, socket_path: Path) -> None:
+    offered = [0x01, 0x1087, 0x0D, 0x1050, 0x80000001]
+    answers = {
+        7: body(7, b"au", b"\1" + struct.pack(">I", 5) + b"".join(map(number, offered))),
+        8: body(8, b"uuu", number(0) * 3),
+    }
+    with StandIn(socket_path, simple_token(answers)):
+        count = c_ulong()
+        assert module("C_GetMechanismList", 7, None, byref(count)) == p11.OK
+        assert count.value == 3
+        listed = (c_ulong * 3)(9, 9, 9)
+        count.value = 2
+        assert module("C_GetMechanismList", 7, listed, byref(count)) == p11.BUFFER_TOO_SMALL
+        assert (count.value, listed[2]) == (3, 9)
+        assert module("C_GetMechanismList", 7, listed, byref(count)) == p11.OK
+        assert list(listed) == [0x01, 0x0D, 0x80000001]
+        info = (c_ulong * 3)()
+        assert module("C_GetMechanismInfo", 7, 0x0D, info) == p11.OK
+        assert module("C_GetMechanismInfo", 7, 0x1087, info) == p11.MECHANISM_INVALID
+
+
+def test_data_longer_than_a_frame_of_the_daemon(module: Module, socket_path: Path) -> None:
+    data = bytes(2 << 20)
+    answers = {39: body(39, b""), 67: body(67, b"")}
+    with StandIn(socket_path, simple_token(answers), options=b"cpx1;") as peer:
+        session = module.open(7)
+        length = c_ulong(16)
+        assert module("C_Encrypt", session, data, len(data), bytes(16), byref(length)) == p11.DATA_LEN_RANGE
+        assert last(peer, 67).values == number(session) + number(0x100)  # the daemon is told that it is over
+        assert module("C_DigestUpdate", session, data, len(data)) == p11.OK
+        pieces = [request for request in peer.requests if request.call == 39]
+        assert [len(request.values) - 13 for request in pieces] == [512 * 1024] * 4
+
+
 def test_room_for_bytes(module_path: Path, socket_path: Path) -> None:
     module = Module(module_path)
     for version, nothing in ((0, 1), (1, 0xFFFFFFFF), (2, 0xFFFFFFFF)):
@@ -155,106 +190,12 @@ def test_room_for_bytes(module_path: Path, socket_path: Path) -> None:
                 (None, 5, 0, p11.OK),
                 (room, 0, nothing, p11.BUFFER_TOO_SMALL),
                 (room, 16, 16, p11.BUFFER_TOO_SMALL),
-                (room, 2**64 - 1, 1 << 20, p11.BUFFER_TOO_SMALL),
+                (room, 2**64 - 1, 16 << 20, p11.BUFFER_TOO_SMALL),
             ):
                 length = c_ulong(capacity)
                 assert module("C_SignFinal", session, buffer, byref(length)) == rv
                 assert length.value == 64
                 assert last(peer, 45).values == number(session) + struct.pack(">I", sent)
-
-
-NESTED = 0x40000211
-ALLOWED = 0x40000600
-
-
-def answered(*wire: bytes, rv: int = 0) -> bytes:
-    return body(24, b"aAu", struct.pack(">I", len(wire)) + b"".join(wire) + number(rv))
-
-
-def valid(kind: int, length: int, value: bytes) -> bytes:
-    return struct.pack(">IBI", kind, 1, length) + value
-
-
-def test_attribute_values(module: Module, socket_path: Path) -> None:
-    native = struct.pack("@Q", 1)
-    wire = [
-        valid(0x00, 8, number(3)),  # CKA_CLASS
-        valid(0x01, 1, b"\1"),  # CKA_TOKEN
-        valid(0x11, 5, string(b"value")),  # CKA_VALUE
-        valid(0x601, 8, string(native)),  # CKA_PROFILE_ID: bytes in the order of the machine
-        valid(0x110, 8, string(b"20261124")),  # CKA_START_DATE
-        valid(0x111, 0, string(None)),  # CKA_END_DATE, empty
-        valid(ALLOWED, 16, struct.pack(">I", 2) + number(1) + number(0x40)),
-        struct.pack(">IB", 0x123, 0),  # sensitive
-        valid(0x102, 9, string(None)),  # a size alone
-    ]
-    template = attributes(
-        (0x00, 8), (0x01, 1), (0x11, 9), (0x601, 8), (0x110, 8), (0x111, 8), (ALLOWED, 16), (0x123, 99), (0x102, None)
-    )
-    with StandIn(socket_path, simple_token({24: answered(*wire, rv=0x11)})) as peer:
-        session = module.open(7)
-        assert module("C_GetAttributeValue", session, 5, template, len(template)) == p11.ATTRIBUTE_SENSITIVE
-        query = last(peer, 24).values[16:]
-    expected = struct.pack("@Q", 3), b"\1", b"value", native, b"20261124", b"", struct.pack("@QQ", 1, 0x40), None
-    assert tuple(values(template)[:8]) == expected
-    assert template[8].length == 9
-    rooms = (8, 1, 9, 8, 8, 8, 4096, 99, 0)
-    assert query == struct.pack(">I", 9) + b"".join(
-        struct.pack(">II", entry.type, room) for entry, room in zip(template, rooms, strict=True)
-    )
-
-
-def test_attribute_that_does_not_fit(module: Module, socket_path: Path) -> None:
-    wire = [valid(0x11, 5, string(b"value")), valid(0x03, 2, string(b"ok")), valid(ALLOWED, 8, b"\0\0\0\1" + number(1))]
-    template = attributes((0x11, 4), (0x03, 2), (ALLOWED, None))
-    with StandIn(socket_path, simple_token({24: answered(*wire)})):
-        session = module.open(7)
-        assert module("C_GetAttributeValue", session, 5, template, 3) == p11.BUFFER_TOO_SMALL
-    assert template[0].length == p11.UNAVAILABLE
-    assert values(template)[1] == b"ok"
-    assert template[2].length == 8
-
-
-def test_attribute_lists_in_version_2(module: Module, socket_path: Path) -> None:
-    inner = attributes((0, 8), (0, 4))
-    template = (p11.Attribute * 1)(p11.Attribute(NESTED, ctypes.addressof(inner[0]), 48))
-    nested = struct.pack(">I", 2) + valid(0x100, 8, number(0)) + valid(0x102, 2, string(b"id"))
-    with StandIn(socket_path, simple_token({24: answered(valid(NESTED, 48, nested))})) as peer:
-        session = module.open(7)
-        assert module("C_GetAttributeValue", session, 5, template, 1) == p11.OK
-        sent = last(peer, 24).values[16:]
-    assert sent == struct.pack(">III", 1, NESTED, 48) + struct.pack(">IIIII", 2, 0, 8, 0, 4)
-    assert [entry.type for entry in inner] == [0x100, 0x102]
-    assert values(inner) == [b"\0" * 8, b"id"]
-    assert template[0].length == 48
-
-
-def test_attribute_lists_before_version_2_are_not_asked_for(module: Module, socket_path: Path) -> None:
-    template = attributes((NESTED, 48))
-    wire = struct.pack(">IB", 0xFFFFFFFF, 0)
-    with StandIn(socket_path, simple_token({24: answered(wire, rv=0x12)}), version=1) as peer:
-        session = module.open(7)
-        assert module("C_GetAttributeValue", session, 5, template, 1) == p11.ATTRIBUTE_TYPE_INVALID
-        assert last(peer, 24).values[16:] == struct.pack(">III", 1, 0xFFFFFFFF, 0)
-    assert (template[0].type, template[0].length) == (NESTED, p11.UNAVAILABLE)
-
-
-def test_template_encoding(module: Module, socket_path: Path) -> None:
-    template = attributes(
-        (0x00, struct.pack("@Q", 2)), (0x01, b"\0"), (0x102, b"\1\2"), (0x110, b"20261124"),
-        (ALLOWED, struct.pack("@Q", 0x250)),
-    )  # fmt: skip
-    with StandIn(socket_path, simple_token({26: body(26, b"")})) as peer:
-        session = module.open(7)
-        assert module("C_FindObjectsInit", session, template, len(template)) == p11.OK
-        sent = last(peer, 26).values
-    assert sent == number(session) + struct.pack(">I", 5) + b"".join([
-        valid(0x00, 8, number(2)),
-        valid(0x01, 1, b"\0"),
-        valid(0x102, 2, string(b"\1\2")),
-        valid(0x110, 8, string(b"20261124")),
-        valid(ALLOWED, 8, struct.pack(">I", 1) + number(0x250)),
-    ])  # fmt: skip
 
 
 def nested(levels: int) -> bytes:
