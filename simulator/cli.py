@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,11 +13,13 @@ from collections.abc import Callable, Sequence
 from simulator.arguments import choose_language, cut, parser, tr
 from simulator.errors import InputError, SimulatorError, UsageError
 
+_BAD_INPUT = 40
 _INTERNAL = 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit status: 0, 2 usage, 40 bad input, 70 internal; for `lab`, that of the command."""
+    _complete_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     own, command = cut(words)
     choose_language(own)
@@ -35,13 +39,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:  # files are handled where they are used: what is left is our own output
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _complain(tr(f"sortie standard : {error.strerror}", f"standard output: {error.strerror}"))
+        return _BAD_INPUT
     except Exception as error:
         _complain(tr("erreur interne : ", "internal error: ") + f"{type(error).__name__}: {error}")
         return _INTERNAL
 
 
+def _complete_streams() -> None:
+    """Python has no stream object where the caller closed the descriptor, and a strict one where the locale is poor."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # kept open
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _complain(line: str) -> None:
-    print(f"cpx-sim: {' '.join(line.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"cpx-sim: {' '.join(line.split())}", file=sys.stderr)
 
 
 def _personas(options: argparse.Namespace) -> int:
@@ -94,8 +113,12 @@ def _run(options: argparse.Namespace) -> int:
     try:
         link = transport.connect_slot(options.slot) if options.slot is not None else transport.connect_vpcd(*options.vpcd)
     except OSError as error:
-        raise InputError(f"pas de lecteur à {where} ({error})", f"no reader at {where} ({error})") from None
-    settings = transport.Options(trace=trace, delay=delay_model(options.timing, card.atr), faults=plan)
+        raise InputError(f"pas de lecteur à {where}", f"no reader at {where} ({error.strerror})") from None
+
+    def taken() -> None:
+        print(tr(f"carte insérée : {options.persona}, {where}", f"card inserted: {options.persona}, {where}"), file=sys.stderr)
+
+    settings = transport.Options(trace=trace, delay=delay_model(options.timing, card.atr), faults=plan, on_taken=taken)
     session = transport.Session(card, link, settings)
     stopped: list[int] = []
 
@@ -105,7 +128,6 @@ def _run(options: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
-    print(tr(f"carte insérée : {options.persona}, {where}", f"card inserted: {options.persona}, {where}"), file=sys.stderr)
     try:
         session.run()
     finally:

@@ -73,6 +73,7 @@ class Options:
     faults: tuple[faults.Fault, ...] = ()
     pad: Pad | None = None
     on_exchange: Callable[[bytes, bytes], None] | None = None
+    on_taken: Callable[[], None] | None = None  # the reader has taken the card: it said its first word
 
 
 def connect_slot(path: str | Path) -> socket.socket:
@@ -155,8 +156,12 @@ class Session:
     def run(self) -> None:
         """Serves until the reader closes, the card is pulled or a fault pulls it."""
         self._comment("inserted")
+        taken = self.options.on_taken
         try:
             while (payload := self._receive()) is not None:
+                if taken is not None:
+                    taken()
+                    taken = None
                 self._serve(payload)
         except _Pulled:
             self.pulled = True

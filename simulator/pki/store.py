@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,12 +33,29 @@ class PkiError(Exception):
 
 
 def default_folder() -> Path:
-    """$XDG_CACHE_HOME/cpx-sim/pki, else ~/.cache/cpx-sim/pki."""
+    """$XDG_CACHE_HOME/cpx-sim/pki, else ~/.cache/cpx-sim/pki, else, for a user without a usable home, a folder of theirs in
+    the one for temporary files."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "cpx-sim" / "pki"
-    except RuntimeError:  # a user without a home
-        raise PkiError("aucun dossier personnel : définir XDG_CACHE_HOME", "no home folder: set XDG_CACHE_HOME") from None
+        folder = (Path(base) if base.startswith("/") else Path.home() / ".cache") / "cpx-sim" / "pki"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except (OSError, RuntimeError):
+        pass
+    return _temporary_folder()
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"cpx-sim-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise PkiError(f"{folder} : {error.strerror}", f"{folder}: {error.strerror}") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PkiError(f"{folder} n'est pas à nous", f"{folder} is not ours")
+    return folder / "pki"
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:

@@ -129,3 +129,15 @@ def test_where_the_keys_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # to be ignored (XDG base directory specification)
     monkeypatch.setenv("HOME", "/home/someone")
     assert default_folder() == Path("/home/someone/.cache/cpx-sim/pki")
+
+
+def test_a_user_without_a_usable_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    folder = default_folder()
+    assert folder == tmp_path / f"cpx-sim-{os.getuid()}" / "pki"
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+    folder.parent.chmod(0o777)
+    with pytest.raises(PkiError):
+        default_folder()
