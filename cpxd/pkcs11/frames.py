@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cpxd._apdu_ffi import ffi, lib
 from cpxd.pkcs11.calls import CALLS, SECRET
@@ -36,8 +36,7 @@ class Pin:
             self.secret.wipe()
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     serial: int
     options: bytes
     call: int
@@ -56,62 +55,67 @@ class Frames:
         self._owner = ffi.gc(memory, lambda m: lib.apdu_locked_free(m, _SIZE))
         self._memory: Any = ffi.cast("uint8_t *", memory)
         self._view = memoryview(ffi.buffer(self._memory, _SIZE))
-        self._length = 0
+        self._start = self._end = 0  # what was received and not yet read
         self._long: tuple[int, bytes, int, bytearray, int] | None = None  # serial, options, call, body so far, its length
 
     def room(self) -> memoryview:
-        return self._view[self._length :]
+        return self._view[self._end :]
 
     def first_byte(self, received: int) -> int | None:
         """The version a client offers, before any frame; the rest of what came stays for `feed(0)`."""
-        self._length += received
-        if self._length == 0:
+        self._end += received
+        if self._end == 0:
             return None
-        offered = self._view[0]
-        self._drop(1)
-        return offered
+        self._start = 1
+        return self._view[0]
 
     def feed(self, received: int) -> Iterator[Frame]:
-        self._length += received
+        self._end += received
         while (frame := self._next()) is not None:
             yield frame
+        if self._start:  # what is left of a frame moves to the front
+            left = self._end - self._start
+            if left:
+                ffi.memmove(self._memory, self._memory + self._start, left)
+                lib.apdu_wipe(self._memory + left, self._start)
+            self._start, self._end = 0, left
 
     def close(self) -> None:
         lib.apdu_wipe(self._memory, _SIZE)
-        self._length = 0
+        self._start = self._end = 0
 
     def _next(self) -> Frame | None:
         if self._long is not None:
             return self._gather(*self._long)
-        if self._length < _header.size:
+        first, here = self._start, self._end - self._start
+        if here < _header.size:
             return None
-        serial, options_length, body_length = _header.unpack_from(self._view)
+        serial, options_length, body_length = _header.unpack_from(self._view, first)
         if options_length > _OPTIONS_LIMIT or not 8 <= body_length <= _BODY_LIMIT:
             raise WireError("frame length")
-        start = _header.size + options_length
-        if self._length < start + 4:
+        head = _header.size + options_length
+        if here < head + 4:
             return None
-        (call,) = _u32.unpack_from(self._view, start)
+        body = first + head
+        (call,) = _u32.unpack_from(self._view, body)
         if call in SECRET and body_length > _SECRET_LIMIT:
             raise WireError("secret length")
-        if self._length < start + body_length:
-            if start + body_length > _SIZE:
-                body = bytearray(self._view[start : self._length])
-                self._long = serial, bytes(self._view[_header.size : start]), call, body, body_length
-                self._drop(self._length)
+        if here < head + body_length:
+            if head + body_length > _SIZE:
+                options = bytes(self._view[first + _header.size : body])
+                self._long = serial, options, call, bytearray(self._view[body : self._end]), body_length
+                self._start = self._end
             return None
-        options = bytes(self._view[_header.size : start])
-        try:
-            if call in SECRET:
-                return self._read_secrets(serial, options, call, start, body_length)
-            return Frame(serial, options, call, bytes(self._view[start : start + body_length]))
-        finally:
-            self._drop(start + body_length)
+        options = bytes(self._view[first + _header.size : body])
+        self._start = body + body_length
+        if call in SECRET:
+            return self._read_secrets(serial, options, call, body, body_length)
+        return Frame(serial, options, call, bytes(self._view[body : self._start]))
 
     def _gather(self, serial: int, options: bytes, call: int, body: bytearray, length: int) -> Frame | None:
-        count = min(self._length, length - len(body))
-        body += self._view[:count]
-        self._drop(count)
+        count = min(self._end - self._start, length - len(body))
+        body += self._view[self._start : self._start + count]
+        self._start += count
         if len(body) < length:
             return None
         self._long = None
@@ -122,15 +126,11 @@ class Frames:
         request = ffi.new("apdu_request *")
         handles = ffi.new("apdu_secret *[2]", [secret._handle for secret in secrets])
         signature = CALLS[call].request.encode()
-        if lib.apdu_request_read(self._memory + start, length, call, signature, request, handles) != 0:
+        status = lib.apdu_request_read(self._memory + start, length, call, signature, request, handles)
+        lib.apdu_wipe(self._memory + start, length)
+        if status != 0:
             raise WireError("secret request")
         pins = []
-        for secret, status in zip(secrets[: request.secret_count], request.secrets, strict=False):
-            pins.append(Pin(None if status == lib.APDU_E_ABSENT else secret, status == lib.APDU_E_LONG))
+        for secret, how in zip(secrets[: request.secret_count], request.secrets, strict=False):
+            pins.append(Pin(None if how == lib.APDU_E_ABSENT else secret, how == lib.APDU_E_LONG))
         return Frame(serial, options, call, b"", tuple(request.values[0 : request.value_count]), tuple(pins))
-
-    def _drop(self, count: int) -> None:
-        left = self._length - count
-        ffi.memmove(self._memory, self._memory + count, left)
-        lib.apdu_wipe(self._memory + left, count)
-        self._length = left

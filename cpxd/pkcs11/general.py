@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -191,6 +192,7 @@ def _when_read(app: Application, slot: Slot, answer: Callable[[Token], Answer]) 
     return later()
 
 
+@functools.lru_cache(maxsize=128)
 def padded(text: str, size: int) -> bytes:
     """UTF-8, cut at a character, filled with blanks (PKCS#11 fixed-size strings)."""
     return text.encode()[:size].decode("utf-8", "ignore").encode().ljust(size)

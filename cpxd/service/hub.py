@@ -45,7 +45,7 @@ class Hub:
         await asyncio.gather(*(slot.close() for slot in self._slots))
 
     async def looked(self, seconds: float) -> None:
-        """Wait for PC/SC to have answered once, at most so long; asks again if it was away."""
+        """Wait for the first look at the readers, at most so long. If the service is away it is tried again, unwaited for."""
         if self._monitor is not None and not self.service:
             self._monitor.look_again()
         with contextlib.suppress(TimeoutError):
@@ -84,8 +84,7 @@ class Hub:
                 self._slots.append(slot)
         for slot in self._slots:
             slot.see(found.get(slot.reader))
-        if states is not None:
-            self._looked.set()
+        self._looked.set()
 
     def _changed(self, slot: Slot) -> None:
         for callback in tuple(self._callbacks):
