@@ -136,7 +136,7 @@ def test_what_our_module_tells() -> None:
     told = _told(
         b"cpx1;DISPLAY=%3A0;WAYLAND_DISPLAY=wayland-0;LD_PRELOAD=/x.so;GPG_TTY=/dev/pts/3;broken;=;LANG=fr_FR.UTF-8;%ff=1"
     )
-    assert told == {"DISPLAY": ":0", "WAYLAND_DISPLAY": "wayland-0", "GPG_TTY": "/dev/pts/3", "LANG": "fr"}
+    assert told == {"DISPLAY": ":0", "WAYLAND_DISPLAY": "wayland-0", "GPG_TTY": "/dev/pts/3", "LANG": "fr_FR.UTF-8"}
 
 
 def test_run_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
