@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from asn1crypto import x509
 from asn1crypto.core import Integer
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -177,7 +178,9 @@ def _certificate(entry: CertificateObject, certificate: CardCertificate) -> Obje
 
 
 def _authority(certificate: CardCertificate) -> Object:
-    identifier = hashlib.sha1(certificate.spki, usedforsecurity=False).digest()
+    # PKCS#11 3.0 §4.6.3: the subject key identifier; without one, as RFC 5280 §4.2.1.2 makes it, method 1
+    parsed = x509.Certificate.load(certificate.der)
+    identifier = parsed.key_identifier or parsed.public_key.sha1
     label = certificate.subject.common_name or certificate.subject.text
     return Object(_certificate_attributes(certificate, label, identifier, _AUTHORITY))
 
