@@ -64,10 +64,11 @@ class Control:
         """To one request; never raises."""
         try:
             request = json.loads(line)
-            if not isinstance(request, dict) or request.get("do") not in self._requests:
+            do = request.get("do") if isinstance(request, dict) else None
+            if not isinstance(do, str) or do not in self._requests:
                 known = ", ".join(self._requests)
                 raise UsageError(f"« do » parmi : {known}", f'"do" is one of: {known}')
-            return {"ok": True, **self._requests[request["do"]](request)}
+            return {"ok": True, **self._requests[do](request)}
         except SimulatorError as error:
             return _failed(error.french, error.english)
         except (PersonaError, PkiError) as error:
