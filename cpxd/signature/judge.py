@@ -63,7 +63,7 @@ def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime) -> Repor
     revoked = chain.revocation_of(path, found.evidence, fetch, moment.at, now) if path.certificates else _UNKNOWN
     _check_revocation(revoked, moment, found.signing_time, opinion)
     _check_usage(signer, opinion)
-    _check_strangers(found, path, moment.tsa, trust, opinion)
+    _check_strangers(found, [path, moment.tsa, *_archive_path(found, trust)], trust, now, opinion)
     return _report(found, opinion, signer, moment.at, path, revoked, _level(found, path, moment, now))
 
 
@@ -136,24 +136,27 @@ def _check_usage(signer: CardCertificate, opinion: _Opinion) -> None:
         opinion.lower("invalid", "ce certificat n'est pas fait pour signer", "this certificate is not for signing")
 
 
-def _check_strangers(found: Found, path: Path, tsa: Path, trust: TrustStore, opinion: _Opinion) -> None:
+def _check_strangers(found: Found, paths: list[Path], trust: TrustStore, now: datetime, opinion: _Opinion) -> None:
     """Nothing that nobody vouches for: a certificate or a list that was touched is worse than none."""
-    known = {*trust.anchors, *trust.others, *path.certificates, *tsa.certificates}
+    known = {*trust.anchors, *trust.others, *(der for path in paths for der in path.certificates)}
     stamps = [s for s in (found.stamp, found.archive) if s is not None]
-    if found.archive is not None:
-        known |= {*chain.build(found.archive.signer, trust, found.archive.time, found.archive.certificates).certificates}
-    known |= {c for stamp in stamps for c in stamp.certificates if _vouched(c, known)}
-    inside = [*found.certificates, *(c for stamp in stamps for c in stamp.certificates)]
+    inside = {*found.certificates, *(c for stamp in stamps for c in stamp.certificates)}
     if any(c not in known and not _vouched(c, known) for c in inside):
         opinion.lower(
             "indeterminate", "un certificat joint est altéré ou inconnu", "an enclosed certificate is damaged or unknown"
         )
-    if not revocation.genuine(found.evidence, known):
+    pairs = [pair for path in paths for pair in zip(path.certificates, path.certificates[1:], strict=False)]
+    if not revocation.vouched(found.evidence, pairs, now):
         opinion.lower(
             "indeterminate",
             "une donnée de révocation jointe est altérée ou inconnue",
             "enclosed revocation data is damaged or unknown",
         )
+
+
+def _archive_path(found: Found, trust: TrustStore) -> list[Path]:
+    stamp = found.archive
+    return [] if stamp is None else [chain.build(stamp.signer, trust, stamp.time, stamp.certificates)]
 
 
 def _vouched(der: bytes, authorities: set[bytes]) -> bool:

@@ -1,36 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a certificate was revoked, from CRLs (RFC 5280 §5) and OCSP responses (RFC 6960). What is stale says nothing.
+"""The revocation state of a certificate at a moment: from the evidence a signature holds, or from the servers it names.
 
-A piece of evidence counts for a moment when it is genuine, about this certificate, and not superseded before that moment.
+`cpxd.revocation` judges one list or one answer; here is which ones are asked, and which bytes said so.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
 from asn1crypto import crl as asn1_crl
 from asn1crypto import ocsp as asn1_ocsp
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from cpxd.revocation import SKEW, Answer, State, crl, ocsp, unknown
 from cpxd.signature.evidence import Evidence
 from cpxd.signature.fetch import Fetch, FetchError
 from cpxd.signature.trust import parsed
 
-State = Literal["good", "revoked", "unknown"]
-SKEW = timedelta(minutes=5)
-_NO_NEXT = timedelta(hours=1)  # an OCSP answer without nextUpdate says that newer is always available
-_UNUSABLE = (ExtensionOID.DELTA_CRL_INDICATOR, ExtensionOID.ISSUING_DISTRIBUTION_POINT)  # a part of a list is no list
+__all__ = ["SKEW", "Revocation", "State", "check", "collect", "now_utc", "vouched"]
 
 
 @dataclass(frozen=True)
@@ -56,193 +46,99 @@ def check(certificate: bytes, issuer: bytes, evidence: Evidence, at: datetime, n
 
 
 def collect(certificate: bytes, issuer: bytes, fetch: Fetch, now: datetime) -> Revocation:
-    """Ask the servers the certificate names, OCSP first; the first fresh answer."""
+    """Ask the servers the certificate names, OCSP first; the first answer that says something now."""
     reasons: list[str] = []
-    card = parsed(certificate)
-    for url in card.ocsp_urls:
+    named = parsed(certificate)
+    asked: list[tuple[str, bytes | None, str]]
+    asked = [(url, ocsp.request(certificate, issuer), "application/ocsp-request") for url in named.ocsp_urls]
+    asked += [(url, None, "") for url in named.crl_urls if url.startswith(("http://", "https://"))]
+    for url, body, kind in asked:
         try:
-            answer = fetch(url, ocsp_request(certificate, issuer), "application/ocsp-request")
+            answer = fetch(url, body, kind)
         except FetchError as error:
             reasons.append(str(error))
             continue
-        result = _by_ocsp(certificate, issuer, answer, now, now)
+        judged = _by_crl if body is None else _by_ocsp
+        result = judged(certificate, issuer, answer, now, now)
         if result.state != "unknown":
             return result
         reasons.append(f"{url} : {result.reason}")
-    for url in card.crl_urls:
-        if not url.startswith(("http://", "https://")):
-            continue
-        try:
-            answer = fetch(url, None, "")
-        except FetchError as error:
-            reasons.append(str(error))
-            continue
-        result = _by_crl(certificate, issuer, answer, now, now)
-        if result.state != "unknown":
-            return result
-        reasons.append(f"{url} : {result.reason}")
-    return Revocation("unknown", reason="; ".join(reasons) or "aucune adresse / no address")
-
-
-def ocsp_request(certificate: bytes, issuer: bytes) -> bytes:
-    """RFC 6960 §4.1, with a nonce."""
-    builder = ocsp.OCSPRequestBuilder().add_certificate(_load(certificate), _load(issuer), SHA1())
-    return builder.add_extension(x509.OCSPNonce(secrets.token_bytes(16)), critical=False).build().public_bytes(Encoding.DER)
-
-
-# --- CRL ------------------------------------------------------------------------------------------------------------
+    return Revocation("unknown", reason="; ".join(dict.fromkeys(reasons)) or "aucune adresse / no address")
 
 
 def _by_crl(certificate: bytes, issuer: bytes, der: bytes, at: datetime, now: datetime) -> Revocation:
-    crl = _crl(der)
-    if crl is None:
-        return Revocation("unknown", reason="CRL illisible / unreadable")
-    subject, authority = _load(certificate), _load(issuer)
-    if crl.issuer != authority.subject:
+    try:
+        found = _list(der, issuer)
+    except crl.ForeignList:
         return Revocation("unknown")
-    if not genuine_crl(der, issuer):
-        return Revocation("unknown", reason="CRL non authentique / not genuine")
-    if any(e.oid in _UNUSABLE or e.critical for e in crl.extensions):
-        return Revocation("unknown", reason="CRL partielle / partial")
-    entry = crl.get_revoked_certificate_by_serial_number(subject.serial_number)
-    fresh = _fresh(crl.last_update_utc, crl.next_update_utc, at, now)
-    if entry is not None and _reason(entry) is not x509.ReasonFlags.remove_from_crl:
-        return Revocation("revoked", entry.revocation_date_utc, der, "crl")
-    if not fresh:
-        return Revocation("unknown", reason=f"CRL périmée / stale ({crl.next_update_utc})")
-    return Revocation("good", None, der, "crl")
-
-
-def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
-    try:
-        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
-    except (x509.ExtensionNotFound, ValueError):
-        return None
-
-
-def genuine_crl(der: bytes, issuer: bytes) -> bool:
-    """Whether a CRL is signed by this authority."""
-    crl = _crl(der)
-    if crl is None:
-        return False
-    try:
-        key = _load(issuer).public_key()
-        return isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) and crl.is_signature_valid(key)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return False
-
-
-@lru_cache(16)  # lists are large
-def _crl(der: bytes) -> x509.CertificateRevocationList | None:
-    try:
-        if asn1_crl.CertificateList.load(der, strict=True).dump(force=True) != der:
-            return None
-        return x509.load_der_x509_crl(der)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-# --- OCSP -----------------------------------------------------------------------------------------------------------
+    except crl.ListError as error:
+        return Revocation("unknown", reason=str(error))
+    # a list made after the moment knows more of it than one made before
+    moment = max(at, found.this_update) if found.this_update <= now + SKEW else at
+    return _result(crl.answer(found, None, parsed(certificate).serial, moment), der, "crl")
 
 
 def _by_ocsp(certificate: bytes, issuer: bytes, der: bytes, at: datetime, now: datetime) -> Revocation:
-    response = _ocsp(der)
-    if response is None or response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        return Revocation("unknown", reason="OCSP illisible ou refusé / unreadable or refused")
+    for moment in (at, now):
+        answer = ocsp.answer(der, certificate, issuer, moment)
+        if answer.state != "unknown":
+            break
+    return _result(answer, der, "ocsp")
+
+
+def _result(answer: Answer, der: bytes, kind: Literal["crl", "ocsp"]) -> Revocation:
+    if answer.state == "unknown":
+        return Revocation("unknown", reason=str(answer.why or unknown("", "").why))
+    return Revocation(answer.state, answer.since, der, kind)
+
+
+@lru_cache(16)  # lists are large
+def _list(der: bytes, issuer: bytes) -> crl.RevocationList:
+    return crl.load(der, issuer)
+
+
+def vouched(evidence: Evidence, pairs: Iterable[tuple[bytes, bytes]], now: datetime) -> bool:
+    """Whether every piece of evidence is genuine and about one of these certificates (with its issuer): a touched one is
+    worse than none.
+    """
+    known = list(pairs)
+    return all(_is_list(der) and any(_list_of(der, issuer) for _, issuer in known) for der in evidence.crls) and all(
+        _is_response(der) and any(_speaks_of(der, certificate, issuer, now) for certificate, issuer in known)
+        for der in evidence.ocsps
+    )
+
+
+def _list_of(der: bytes, issuer: bytes) -> bool:
     try:
-        single = next((s for s in response.responses if _about(s, certificate, issuer)), None)
-    except (ValueError, UnsupportedAlgorithm):
-        single = None
-    if single is None:
-        return Revocation("unknown")
-    if not genuine_ocsp(der, issuer):
-        return Revocation("unknown", reason="OCSP non authentique / not genuine")
-    if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
-        return Revocation("revoked", single.revocation_time_utc, der, "ocsp")
-    if single.certificate_status is not ocsp.OCSPCertStatus.GOOD:
-        return Revocation("unknown", reason="OCSP : unknown")
-    if not _fresh(single.this_update_utc, single.next_update_utc or single.this_update_utc + _NO_NEXT, at, now):
-        return Revocation("unknown", reason=f"OCSP périmé / stale ({single.next_update_utc})")
-    return Revocation("good", None, der, "ocsp")
-
-
-def _about(single: ocsp.OCSPSingleResponse, certificate: bytes, issuer: bytes) -> bool:
-    subject, authority = _load(certificate), _load(issuer)
-    if single.serial_number != subject.serial_number:
-        return False
-    request = ocsp.OCSPRequestBuilder().add_certificate(subject, authority, single.hash_algorithm).build()
-    return (single.issuer_key_hash, single.issuer_name_hash) == (request.issuer_key_hash, request.issuer_name_hash)
-
-
-def genuine_ocsp(der: bytes, issuer: bytes) -> bool:
-    """Whether a response is signed by this authority, or by a responder it appointed (RFC 6960 §4.2.2.2)."""
-    response = _ocsp(der)
-    if response is None or response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        return False
-    authority = _load(issuer)
-    return any(_signed(response, signer) for signer in (authority, *_responders(response, authority)))
-
-
-def _responders(response: ocsp.OCSPResponse, authority: x509.Certificate) -> list[x509.Certificate]:
-    found = []
-    for certificate in response.certificates:
-        try:
-            certificate.verify_directly_issued_by(authority)
-            usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
-            continue
-        if (
-            ExtendedKeyUsageOID.OCSP_SIGNING in usage
-            and certificate.not_valid_before_utc <= response.produced_at_utc <= certificate.not_valid_after_utc
-        ):
-            found.append(certificate)
-    return found
-
-
-def _signed(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
-    key, algorithm = signer.public_key(), response.signature_hash_algorithm
-    try:
-        if algorithm is None or algorithm.name in ("md5", "sha1"):
-            return False
-        if isinstance(key, rsa.RSAPublicKey):
-            key.verify(response.signature, response.tbs_response_bytes, padding.PKCS1v15(), algorithm)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(algorithm))
-        else:
-            return False
-    except (InvalidSignature, ValueError):
+        _list(der, issuer)
+    except crl.ListError:
         return False
     return True
 
 
-@lru_cache(256)
-def _ocsp(der: bytes) -> ocsp.OCSPResponse | None:
+def _speaks_of(der: bytes, certificate: bytes, issuer: bytes, now: datetime) -> bool:
     try:
-        if asn1_ocsp.OCSPResponse.load(der, strict=True).dump(force=True) != der:
-            return None
-        return ocsp.load_der_ocsp_response(der)
+        made = asn1_ocsp.OCSPResponse.load(der).basic_ocsp_response["tbs_response_data"]["produced_at"].native
+    except (ValueError, TypeError, KeyError):
+        return False
+    return made <= now + SKEW and ocsp.answer(der, certificate, issuer, made).state != "unknown"
+
+
+def _is_list(der: bytes) -> bool:
+    """Written in the only way there is (DER)."""
+    try:
+        found = asn1_crl.CertificateList.load(der, strict=True)
+        inner, outer = found["tbs_cert_list"]["signature"].dump(), found["signature_algorithm"].dump()
+        return inner == outer and bool(found.dump(force=True) == der)
     except (ValueError, TypeError, KeyError, RecursionError):
-        return None
+        return False
 
 
-# --------------------------------------------------------------------------------------------------------------------
-
-
-def genuine(evidence: Evidence, authorities: Iterable[bytes]) -> bool:
-    """Whether every piece of evidence is signed by one of these authorities: a damaged one is worse than none."""
-    known = tuple(authorities)
-    return all(any(genuine_crl(der, a) for a in known) for der in evidence.crls) and all(
-        any(genuine_ocsp(der, a) for a in known) for der in evidence.ocsps
-    )
-
-
-def _fresh(this: datetime, following: datetime | None, at: datetime, now: datetime) -> bool:
-    return following is not None and following >= at and this <= now + SKEW
-
-
-@lru_cache(256)
-def _load(der: bytes) -> x509.Certificate:
-    return x509.load_der_x509_certificate(der)
+def _is_response(der: bytes) -> bool:
+    try:
+        return bool(asn1_ocsp.OCSPResponse.load(der, strict=True).dump(force=True) == der)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def now_utc() -> datetime:
