@@ -51,8 +51,8 @@ def test_the_environment_is_this_process_too(cpx_lab):
 def test_without_any_reader(cpx_virtual_card):
     assert cpx_virtual_card.transmit(SELECT)[-2] in (0x61, 0x90)
 
-@pytest.mark.cpx("cps-medecin", fault="mute@0-")
-def test_a_mute_card(cpx_lab, cpx_card):
+@pytest.mark.cpx("cps-medecin", fault="sw@0-=6F00")
+def test_a_card_that_fails(cpx_lab, cpx_card):
     failed = cpx_lab.run(["opensc-tool", "-s", "00A40000"], capture_output=True)
     assert "9000" not in failed.stdout.replace(" ", "")
 """
