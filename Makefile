@@ -27,6 +27,7 @@ check: build
 
 bench: build test-packages
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/revocation.py
 
 fuzz: build fuzz-packages
 	fuzz/run.sh $(or $(SECONDS_TOTAL),60)
