@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One display for all; both browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browser_chromium import Chromium
+from browser_display import Display
+from browser_firefox import Firefox
+from browser_page import Browser
+
+BROWSERS: list[type[Browser]] = [Firefox, Chromium]
+
+
+@pytest.fixture(scope="session")
+def display() -> Iterator[Display]:
+    with Display() as display:
+        yield display
+
+
+@pytest.fixture(params=BROWSERS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> type[Browser]:
+    found: type[Browser] = request.param
+    return found
