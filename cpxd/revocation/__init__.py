@@ -10,11 +10,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from cpxd.text import Text
 
-__all__ = ["REASONS", "SKEW", "Answer", "State", "unknown"]
+__all__ = ["DAMAGED", "REASONS", "SKEW", "Answer", "State", "unknown"]
 
 State = Literal["good", "revoked", "unknown"]
+# what the library raises for bytes that are not what they should be
+DAMAGED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 SKEW = timedelta(minutes=5)  # by how much two clocks may differ
 
 REASONS: dict[str, Text] = {  # RFC 5280, 5.3.1

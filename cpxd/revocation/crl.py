@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtensionOID
 
 from cpxd.record import ber
-from cpxd.revocation import SKEW, Answer, unknown
+from cpxd.revocation import DAMAGED, SKEW, Answer, unknown
 from cpxd.text import Text
 
 MAX_LIST = 64 << 20  # bytes
@@ -100,7 +100,7 @@ def load(der: bytes, issuer: bytes) -> RevocationList:
         crl, authority = x509.load_der_x509_crl(der), x509.load_der_x509_certificate(issuer)
         extensions = {extension.oid: extension for extension in crl.extensions}
         ours = crl.issuer == authority.subject
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except DAMAGED:
         raise ListError("liste illisible", "unreadable list") from None
     if not ours:
         raise ForeignList("liste d'une autre autorité", "list of another authority")
@@ -128,6 +128,8 @@ def _signed(crl: x509.CertificateRevocationList, der: bytes, authority: x509.Cer
     key, algorithm = authority.public_key(), crl.signature_hash_algorithm
     start = _header(der, 0)[1]
     signed = der[start : _header(der, start)[2]]
+    if not _sealed(der):
+        return False
     try:
         usage = authority.extensions.get_extension_for_class(x509.KeyUsage).value
         if not usage.crl_sign or algorithm is None or algorithm.name in _WEAK:
@@ -141,6 +143,17 @@ def _signed(crl: x509.CertificateRevocationList, der: bytes, authority: x509.Cer
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.ExtensionNotFound):
         return False
     return True
+
+
+def _sealed(der: bytes) -> bool:
+    """Whether what the signature does not cover is as it must be: the algorithm named twice alike, no unused bits."""
+    start = _header(der, 0)[1]
+    inner, end = _header(der, start)[1:]
+    if der[inner] == 0x02:  # the version
+        inner = _header(der, inner)[2]
+    outer_end = _header(der, end)[2]
+    same = der[end:outer_end] == der[inner : _header(der, inner)[2]]
+    return same and der[_header(der, outer_end)[1]] == 0
 
 
 def answer(full: RevocationList, delta: RevocationList | None, serial: int, now: datetime) -> Answer:

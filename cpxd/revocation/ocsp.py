@@ -7,14 +7,14 @@ import secrets
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from cpxd.revocation import SKEW, Answer, unknown
+from cpxd.revocation import DAMAGED, SKEW, Answer, unknown
 
 MEDIA_TYPE = "application/ocsp-request"
 MAX_ANSWER = 1 << 16
@@ -38,12 +38,13 @@ def answer(der: bytes, certificate: bytes, issuer: bytes, now: datetime, nonce: 
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             name = response.response_status.name.lower()
             return unknown(f"le serveur OCSP refuse ({name})", f"the OCSP server refuses ({name})")
-        if not _genuine(response, _load(issuer)):
+        unused_bits = der[der.find(response.signature) - 1]  # which the signature does not cover
+        if unused_bits or not _genuine(response, _load(issuer)):
             return unknown("réponse OCSP non authentique", "OCSP answer not genuine")
         if nonce is not None and _nonce(response) not in (None, nonce):
             return unknown("réponse OCSP à une autre question", "OCSP answer to another question")
         single = next((item for item in response.responses if _about(item, certificate, issuer)), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except DAMAGED:
         return unknown("réponse OCSP illisible", "unreadable OCSP answer")
     if single is None:
         return unknown("la réponse OCSP parle d'un autre certificat", "the OCSP answer is about another certificate")
@@ -94,7 +95,7 @@ def _responders(response: ocsp.OCSPResponse, authority: x509.Certificate) -> lis
         try:
             certificate.verify_directly_issued_by(authority)
             usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        except (*DAMAGED, InvalidSignature, x509.ExtensionNotFound):
             continue
         alive = certificate.not_valid_before_utc <= response.produced_at_utc <= certificate.not_valid_after_utc
         if alive and ExtendedKeyUsageOID.OCSP_SIGNING in usages:
