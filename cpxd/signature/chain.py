@@ -12,7 +12,9 @@ from cpxd.signature import revocation
 from cpxd.signature.evidence import Evidence
 from cpxd.signature.fetch import Fetch
 from cpxd.signature.revocation import Revocation, State
-from cpxd.signature.trust import TrustStore, asn1
+from cpxd.signature.trust import TrustStore, asn1, readable
+
+_NO_AUTHORITY = "aucune autorité connue / no known authority"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class Path:
 
 def build(certificate: bytes, trust: TrustStore, at: datetime, more: Iterable[bytes] = ()) -> Path:
     """The path of a certificate, valid at a moment."""
-    return asyncio.run(_build(certificate, trust, at, tuple(more)))
+    try:
+        return asyncio.run(_build(certificate, trust, at, tuple(der for der in more if readable(der))))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:  # asn1crypto reads late what a stranger wrote
+        return Path((), f"{_NO_AUTHORITY}: {type(error).__name__}")
 
 
 async def _build(certificate: bytes, trust: TrustStore, at: datetime, more: tuple[bytes, ...]) -> Path:
@@ -44,11 +49,11 @@ async def _build(certificate: bytes, trust: TrustStore, at: datetime, more: tupl
         allow_fetching=False,
         revocation_mode="soft-fail",
     )
-    problem, longest = "aucune autorité connue / no known authority", Path(())
+    longest = Path(())
     try:
         paths = await context.path_builder.async_build_paths(asn1(certificate))
     except (PathBuildingError, ValueError) as error:
-        return Path((), f"{problem}: {type(error).__name__}")
+        return Path((), f"{_NO_AUTHORITY}: {type(error).__name__}")
     for candidate in paths:
         ders = tuple(reversed([c.dump() for c in candidate.iter_certs(include_root=True)]))
         try:
@@ -56,7 +61,7 @@ async def _build(certificate: bytes, trust: TrustStore, at: datetime, more: tupl
             return Path(ders)
         except (ValidationError, ValueError) as error:
             longest = Path(ders, str(error) or type(error).__name__)
-    return longest if longest.certificates else Path((), problem)
+    return longest if longest.certificates else Path((), _NO_AUTHORITY)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def add_timestamp(signature: bytes, token: bytes) -> bytes:
     signer = _only_signer(info)
     stamp = cms.CMSAttribute({"type": _TIMESTAMP, "values": [cms.ContentInfo.load(token)]})
     signer["unsigned_attrs"] = cms.CMSAttributes([*_present(signer["unsigned_attrs"]), stamp])
-    return bytes(info.dump(force=True))
+    return bytes(info.dump())  # what was not touched stays as it was, to the byte
 
 
 def add_evidence(signature: bytes, certificates: Iterable[bytes], evidence: Evidence) -> bytes:
@@ -144,7 +144,7 @@ def add_evidence(signature: bytes, certificates: Iterable[bytes], evidence: Evid
         signed["crls"] = cms.RevocationInfoChoices([*_present(signed["crls"]), *lists])
     if evidence.ocsps:
         signed["version"] = "v5"  # RFC 5652 §5.1: for revocation data of another kind
-    return bytes(info.dump(force=True))
+    return bytes(info.dump())  # what was not touched stays as it was, to the byte
 
 
 def _present(values: core.Asn1Value) -> list[core.Asn1Value]:

@@ -116,7 +116,7 @@ def _pdf_signer(
             "use_pades_lta": long_term.archive,
             "validation_context": _context(long_term, at),
             # inside what is signed, so that nothing of it can be changed afterwards
-            "dss_settings": DSSContentSettings(placement=SigDSSPlacementPreference.TOGETHER_WITH_SIGNATURE),
+            "dss_settings": DSSContentSettings(include_vri=False, placement=SigDSSPlacementPreference.TOGETHER_WITH_SIGNATURE),
         }
     metadata = PdfSignatureMetadata(
         field_name=name,

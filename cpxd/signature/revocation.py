@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
+from asn1crypto import core
 from asn1crypto import crl as asn1_crl
 from asn1crypto import ocsp as asn1_ocsp
 
@@ -125,18 +126,22 @@ def _speaks_of(der: bytes, certificate: bytes, issuer: bytes, now: datetime) -> 
 
 
 def _is_list(der: bytes) -> bool:
-    """Written in the only way there is (DER)."""
+    """Nothing in it that its signature does not cover can have been touched."""
     try:
         found = asn1_crl.CertificateList.load(der, strict=True)
         inner, outer = found["tbs_cert_list"]["signature"].dump(), found["signature_algorithm"].dump()
-        return inner == outer and bool(found.dump(force=True) == der)
+        return bool(inner == outer and found["signature"].contents[:1] == b"\x00")
     except (ValueError, TypeError, KeyError, RecursionError):
         return False
 
 
 def _is_response(der: bytes) -> bool:
+    """As `_is_list`; enclosed certificates are left to be judged with the others."""
     try:
-        return bool(asn1_ocsp.OCSPResponse.load(der, strict=True).dump(force=True) == der)
+        basic = asn1_ocsp.OCSPResponse.load(der, strict=True).basic_ocsp_response
+        parameters = basic["signature_algorithm"]["parameters"]
+        plain = isinstance(parameters, core.Void | core.Null)
+        return bool(plain and basic["signature"].contents[:1] == b"\x00")
     except (ValueError, TypeError, KeyError, RecursionError):
         return False
 

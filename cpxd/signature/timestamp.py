@@ -41,6 +41,8 @@ def request(url: str, digest: bytes, fetch: Fetch) -> Stamp:
         raise errors.StampFailed(reason=tr("aucune autorité configurée", "no authority configured"))
     try:
         token = asyncio.run(client(url, fetch).async_timestamp(digest, "sha256")).dump()
+    except errors.CpxError:
+        raise
     except Exception as error:  # pyHanko and asn1crypto raise many kinds on what a server answers
         raise errors.StampFailed(reason=_short(error)) from None
     return checked(token, digest)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -95,8 +94,13 @@ def asn1(der: bytes) -> x509.Certificate:
     return x509.Certificate.load(der)
 
 
-def fingerprint(der: bytes) -> str:
-    return hashlib.sha256(der).hexdigest()
+@lru_cache(256)
+def readable(der: bytes) -> bool:
+    """Whether a certificate can be decoded down to its last field."""
+    try:
+        return bool(parsed(der).der == der and asn1(der).native)
+    except (RecordError, ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def _subject(der: bytes) -> bytes:

@@ -70,6 +70,16 @@ class Judges:
         done = self.run(*line)
         return done.returncode == 0 and "VALIDSIG" in done.stdout
 
+    def pyhanko(self, signature: bytes, content: bytes) -> bool:
+        """The library, from the bytes alone."""
+        from pyhanko.sign.validation.generic_cms import validate_sig_integrity
+
+        signed = cms.ContentInfo.load(signature)["content"]
+        number = signed["signer_infos"][0]["sid"].chosen["serial_number"].native
+        own = next(c.chosen for c in signed["certificates"] if c.chosen.serial_number == number)
+        intact, valid = validate_sig_integrity(signed["signer_infos"][0], own, "data", hashlib.sha256(content).digest())
+        return bool(intact and valid)
+
     def _gnupg(self, certificates: list[x509.Certificate]) -> None:
         self.home = Path(shutil.os.environ.get("TMPDIR", "/tmp")) / f"cpx-gpg-{os.getpid()}"  # noqa: S108 - a short socket path
         shutil.rmtree(self.home, ignore_errors=True)

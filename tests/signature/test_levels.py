@@ -54,7 +54,8 @@ def test_cades(judges: Judges, signer: SoftSigner, trust: TrustStore, network: N
     signature = sign(TEXT, signer, trust, network, "cades", level, form)
     beside = TEXT if form == "detached" else None
     assert judges.openssl_cms(signature, beside, "-cades")
-    assert judges.gpgsm(signature, beside)
+    # GnuPG of Debian 12 does not read a SignedData with OCSP responses in it
+    assert judges.gpgsm(signature, beside) if level == "t" else judges.pyhanko(signature, TEXT)
     part = signeddata.verify_signed_data(signature, None if beside is None else lambda name: hashlib.new(name, TEXT).digest())
     assert judges.openssl_ts(part.tokens[0], part.value)
     assert not judges.openssl_ts(part.tokens[0], part.value + b"x")
@@ -78,7 +79,7 @@ def _check_evidence(judges: Judges, signature: bytes, report: Report) -> None:
 @pytest.mark.parametrize("level", ["t", "lt", "lta"])
 def test_pades(judges: Judges, signer: SoftSigner, trust: TrustStore, network: Network, level: Level) -> None:
     signed = sign(documents.pdf("Ordonnance"), signer, trust, network, "pades", level)
-    assert judges.pdfsig(signed).count("Signature is Valid") == (2 if level == "lta" else 1), judges.pdfsig(signed)
+    assert judges.pdfsig(signed).count("Signature is Valid") == 1, judges.pdfsig(signed)  # it does not judge time stamps
     assert judges.openssl_pdf(signed)
     found = reading.read(signed, None)
     assert len(found) == 1 and found[0].stamp is not None
