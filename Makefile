@@ -31,6 +31,7 @@ bench: build test-packages
 
 fuzz: build fuzz-packages
 	fuzz/run.sh $(or $(SECONDS_TOTAL),60)
+	fuzz/pkcs11/run.sh $(or $(SECONDS_TOTAL),60)
 
 asan: build fuzz-packages
 	fuzz/run_asan.sh

@@ -132,7 +132,7 @@ def _check_able(session: Session, key: Object, scheme: Scheme) -> None:
     token = session.slot.token
     if token is None or key.usage is None:
         raise Failure(CKR.DEVICE_REMOVED)
-    if scheme.padding == "pss" and not any(m.padding == "pss" for found in token.mechanisms.values() for m in found):
+    if scheme.padding == "pss" and not token.signs_pss:
         # TLS 1.3 wants PSS, which the CPS3 cannot compute: this line tells why a handshake failed
         log.write("mechanism-refused", operation="RSA-PSS (TLS 1.3)", generation=token.generation)
         raise Failure(CKR.MECHANISM_INVALID)

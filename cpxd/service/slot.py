@@ -144,6 +144,9 @@ class Slot:
             self.token, self.codes, self.error = token, codes, None
             taken = round((asyncio.get_running_loop().time() - started) * 1000)
             log.write("card-read", generation=token.generation, milliseconds=taken)
+            if not token.signs_pss:
+                # browsers look at the mechanism list and never ask: this line tells why a TLS 1.3 login will fail
+                log.write("card-without-pss", operation="RSA-PSS (TLS 1.3)", generation=token.generation)
         else:
             self.error = error
             log.write("card-not-read", code=error.code)

@@ -31,6 +31,11 @@ class Token:
     any_pss: bool  # the authentication key signs PSS with any hash and salt
 
     @property
+    def signs_pss(self) -> bool:
+        """Whether any key of the card computes RSA-PSS, which TLS 1.3 wants."""
+        return any(m.padding == "pss" for found in self.mechanisms.values() for m in found)
+
+    @property
     def serial(self) -> str:
         """The chip's serial number, digits."""
         return self.root.serial.chip
