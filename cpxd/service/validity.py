@@ -8,6 +8,7 @@ name: OCSP first, then the list. Fetching runs in the background; a question is 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -235,7 +236,7 @@ def _loaded(held: Held, issuer: bytes) -> RevocationList | ListError:
 
 
 def _question(url: str, certificate: bytes) -> str:
-    return f"{url} {trust.fingerprint(certificate)}"
+    return f"{url} {hashlib.sha256(certificate).hexdigest()}"
 
 
 def _http(urls: Iterable[str]) -> list[str]:
