@@ -32,3 +32,10 @@ def desk(open_lab: Lab) -> Iterator[Lab]:
     for slot in range(open_lab.slots):
         with contextlib.suppress(LabError):
             open_lab.remove(slot)
+
+
+@pytest.fixture(scope="module")
+def labs() -> Iterator[list[Lab]]:
+    """Two labs of one slot each, for two threads."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Lab(["cps-medecin:cps3"], slots=1)) for _ in range(2)]

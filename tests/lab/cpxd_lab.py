@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pty
@@ -16,10 +17,11 @@ import sys
 import sysconfig
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fork_server
 
@@ -36,6 +38,7 @@ ATR_CPS4_RC = bytes.fromhex("3B9B1880010012250064800004010090 44")
 ATR_CPS2TER = bytes.fromhex("3BAC00402A001225006480820212009000")
 MODELS = ("cps3", "cps4", "cps4-t0")  # cps4-t0: the CPS4 as terminals without T=1 show it
 PERSONAS = tuple(sorted(path.stem for path in Path(personas.__file__).parent.glob("*.toml")))
+Item = TypeVar("Item")
 _WITH_CODE = (0x20, 0x24, 0x2C)  # VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER
 
 
@@ -211,6 +214,13 @@ def succeeds(result: Result) -> Result:
     return result
 
 
+def degraded(result: Result) -> Result:
+    """Done, with or without warnings of a line each about what could not be read."""
+    assert result.code == 0, f"exit {result.code}: {result.err}"
+    assert all(line.startswith("cpxd : ") for line in result.err.splitlines()), result.err
+    return result
+
+
 def with_codes(trace: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """The commands of a trace that carry a secret code."""
     return [command for command, _ in trace if command[1] in _WITH_CODE and len(command) > 5]
@@ -227,6 +237,16 @@ def value(virtual: VirtualCard, reference: int = 1) -> str:
 
 def _code(virtual: VirtualCard, reference: int) -> Any:
     return virtual.state()["codes"][str(reference)]
+
+
+def in_parallel(labs: Sequence[Lab], work: Callable[[Lab, Item], list[str]], items: Sequence[Item]) -> list[str]:
+    """What `work` says of each item, each lab in a thread of its own."""
+
+    def share(number: int) -> list[str]:
+        return [trouble for item in items[number :: len(labs)] for trouble in work(labs[number], item)]
+
+    with ThreadPoolExecutor(len(labs)) as pool:
+        return list(itertools.chain(*pool.map(share, range(len(labs)))))
 
 
 class Terminal:
@@ -292,8 +312,8 @@ class Terminal:
 class Mover:
     """Another program with a SHARED handle on the same card, that sends `commands` again and again until the block is left."""
 
-    def __init__(self, lab: Lab, reader: str, commands: Sequence[bytes]) -> None:
-        self._command = [sys.executable, "-c", _MOVER, reader, *(command.hex() for command in commands)]
+    def __init__(self, lab: Lab, reader: str, commands: Sequence[bytes], *, reset: bool = False) -> None:
+        self._command = [sys.executable, "-c", _MOVER, reader, str(int(reset)), *(command.hex() for command in commands)]
         self._env = {**os.environ, **lab.env}
 
     def __enter__(self) -> Mover:
@@ -313,13 +333,13 @@ _MOVER = """
 import sys
 from smartcard.scard import *
 context = SCardEstablishContext(SCARD_SCOPE_USER)[1]
-commands = [bytes.fromhex(word) for word in sys.argv[2:]]
+commands = [bytes.fromhex(word) for word in sys.argv[3:]]
 while True:
     failed, card, protocol = SCardConnect(context, sys.argv[1], SCARD_SHARE_SHARED, SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1)
     if failed:
         continue
     done = sum(SCardTransmit(card, protocol, list(command))[0] == 0 for _ in range(50) for command in commands)
-    SCardDisconnect(card, SCARD_LEAVE_CARD)
+    SCardDisconnect(card, SCARD_RESET_CARD if sys.argv[2] == "1" else SCARD_LEAVE_CARD)
     if done:
         print(done, flush=True)
 """

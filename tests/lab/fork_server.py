@@ -8,6 +8,7 @@ Answers: the child's process id, then its exit status.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -89,6 +90,7 @@ def _serve() -> None:
 
     for module in pkgutil.iter_modules(cpxd.cli.__path__, "cpxd.cli."):
         importlib.import_module(module.name)
+    gc.freeze()
     link = socket.socket(fileno=os.dup(0))
     while True:
         request, descriptors, _, _ = socket.recv_fds(link, _WIRE, 4)

@@ -15,7 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpxd_lab import CPXD, MODELS, PERSONAS, PIN, Terminal, card, command, cpxd, fails, image, succeeds, tries, with_codes
+from cpxd_lab import (
+    CPXD,
+    MODELS,
+    PERSONAS,
+    PIN,
+    Terminal,
+    card,
+    command,
+    cpxd,
+    degraded,
+    fails,
+    image,
+    succeeds,
+    tries,
+    with_codes,
+)
 from jsonschema import Draft202012Validator
 
 import cpxd as product
@@ -58,7 +73,7 @@ def says(coded: Any, table: str, code: str | None) -> bool:
 
 def read(lab: Lab, name: str, model: str, *, pin: bool) -> Any:
     lab.insert(0, card(name, model))
-    said = succeeds(cpxd(lab, "card", "--json", codes=[PIN] if pin else None)).json
+    said = degraded(cpxd(lab, "card", "--json", codes=[PIN] if pin else None)).json
     assert [error.message for error in schema().iter_errors(said)] == []
     return said
 
@@ -145,6 +160,16 @@ def test_t0_and_t1_say_the_same(desk: Lab, model: str) -> None:
     same = read(desk, "cps-medecin-8", "cps4", pin=True)
     for key in ("holder", "profession", "specialty", "situations"):
         assert said[key] == same[key]
+
+
+@pytest.mark.parametrize("model", ["cps3", "cps4"])
+def test_through_the_distribution_s_own_driver(model: str, tmp_path: Path) -> None:
+    """vpcd: another driver, the same card."""
+    with Lab([card("cps-medecin-8", model)], slots=1, vpcd=True) as lab:
+        said = succeeds(cpxd(lab, "card", "--json", codes=[PIN])).json
+        assert [entry["number"] for entry in said["situations"]] == [1, 2, 4, 5, 7, 8, 11, 16]
+        (tmp_path / "paper").write_text("x")
+        succeeds(cpxd(lab, "sign", str(tmp_path / "paper"), codes=[PIN]))
 
 
 # -- codes -----------------------------------------------------------------------------------------------------
@@ -267,7 +292,7 @@ def test_identity_without_the_lab_s_own_dictionary(desk: Lab, tmp_path: Path, na
     codes = [PIN] if name in WHOLE_CODES else None
     bare = Lab([])
     bare.env = {**desk.env, "XDG_CONFIG_HOME": str(tmp_path)}
-    said = succeeds(cpxd(bare, "card", "--json", codes=codes)).json
+    said = degraded(cpxd(bare, "card", "--json", codes=codes)).json
     assert [error.message for error in schema().iter_errors(said)] == []
     wanted = persona_file(name)
     holder = wanted["holder"]

@@ -33,6 +33,7 @@ from cpxd_lab import (
     with_codes,
 )
 
+from cpxd.version import __version__
 from simulator.cardos import make_card
 from simulator.lab import Lab
 from simulator.pcscd import PrivatePcscd, Setup
@@ -70,6 +71,22 @@ def quick_lab() -> Iterator[Lab]:
     """A reader that gives up on a silent card after 200 ms."""
     with Lab([None], slots=2, timeout_ms=200) as lab:
         yield lab
+
+
+# -- commands written wrongly ----------------------------------------------------------------------------------
+
+WRONG = ["", "nonsense", "pin", "pin nonsense", "sign", "card --reader", "card --lang de", "card x", "pin verify --pin-fd x"]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_usage(line: str) -> None:
+    nowhere = Lab([])
+    french, english = (fails(cpxd(nowhere, *line.split(), env={"LANG": lang}), 2) for lang in ("fr_FR.UTF-8", "en_GB.UTF-8"))
+    assert french != english and "--help" in french and "--help" in english
+
+
+def test_version() -> None:
+    assert succeeds(command(Lab([]), "--version")).out.split() == ["cpxd", __version__]
 
 
 # -- nothing there ---------------------------------------------------------------------------------------------

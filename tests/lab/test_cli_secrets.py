@@ -109,6 +109,7 @@ def test_journal_and_files_have_neither_code_nor_name(desk: Lab, model: str, tmp
     paper.write_text("x")
     succeeds(cpxd(desk, "sign", str(paper), codes=[SECRET_PIN]))
     fails(cpxd(desk, "pin", "verify", codes=["12a4"]), 40)
+    assert cpxd(desk, "pin", "verify", SECRET_UNBLOCK).code == 2
     assert desk.folder is not None
     kept = {
         path: path.read_bytes()

@@ -3,23 +3,19 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cpxd_lab import PIN, UNBLOCK, Result, Wrapped, card, command, cpxd, fails, succeeds, tries, value
+from cpxd_lab import PIN, UNBLOCK, Result, Wrapped, card, command, cpxd, fails, in_parallel, succeeds, tries, value
 
 from simulator.cardos import VirtualCard
 from simulator.lab import Lab
 
 BOUND = 0.300
 NEW = "2468"
-_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -45,12 +41,6 @@ OPERATIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def labs() -> Iterator[list[Lab]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(Lab([None], slots=1)) for _ in range(_WORKERS)]
-
-
 @pytest.mark.parametrize("model", ["cps3", "cps4"])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_pulled_at_every_command(labs: list[Lab], tmp_path: Path, model: str, name: str) -> None:
@@ -64,15 +54,13 @@ def test_pulled_at_every_command(labs: list[Lab], tmp_path: Path, model: str, na
     plan = [f"pull@{n}" for n in range(len(with_code))] + [f"pull-before@{n}" for n, code in enumerate(with_code) if code]
     assert len(plan) > 3
 
-    def work(number: int) -> list[str]:
-        folder = tmp_path / str(number)
-        folder.mkdir()
+    def work(lab: Lab, fault: str) -> list[str]:
+        folder = tmp_path / f"{labs.index(lab)}"
+        folder.mkdir(exist_ok=True)
         (folder / "paper").write_text("x")
-        return [trouble for fault in plan[number::_WORKERS] for trouble in _pulled(labs[number], folder, name, model, fault)]
+        return _pulled(lab, folder, name, model, fault)
 
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        troubles = list(itertools.chain(*pool.map(work, range(_WORKERS))))
-    assert troubles == []
+    assert in_parallel(labs, work, plan) == []
 
 
 def _pulled(lab: Lab, folder: Path, name: str, model: str, fault: str) -> list[str]:
