@@ -49,11 +49,11 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     hub = Hub(settings)
-    await hub.start()
-    watch = LockWatch(hub.lock)
-    await watch.start()
     door = Server(hub, settings, os.getuid())
     accepting = await loop.create_unix_server(door.connection, sock=listening)
+    await hub.start()  # who connects meanwhile is answered as soon as the readers are known
+    watch = LockWatch(hub.lock)
+    await watch.start()
     log.write("serve", operation="start")
     _tell_systemd("READY=1")
     try:
