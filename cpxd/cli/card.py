@@ -63,4 +63,6 @@ def _explain(record: CardRecord, as_json: bool) -> None:
         return
     for item in explain.explain(record):
         table = f", table {item.table}" if item.table else ""
+        if item.key_ok is False:
+            table += tr(", CLÉ FAUSSE", ", WRONG KEY")
         print(f"{item.path:<38}{printable(item.value or '-')} [{item.origin}, {item.certainty}{table}]")

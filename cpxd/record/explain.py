@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where each value of a record comes from, how certain its decoding is, and which table gave its label."""
+"""Where each value of a record comes from, how certain its decoding is, which table gave its label, and what stays raw."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -23,6 +24,14 @@ _TABLES = {
     "activity_sector": "R02",
     "organization_identifier": "G07",
 }
+_BILLING = {
+    "convention": "G101",
+    "specialty_am": "G100",
+    "tariff_zone": "G102",
+    "travel_zone": "G103",
+    "approvals": "G104",
+}
+RAW = "raw"  # the certainty of what nobody decodes
 
 
 @dataclass(frozen=True)
@@ -32,14 +41,38 @@ class Explained:
     origin: str  # "certificate", a file, or the label of a data object
     certainty: str
     table: str | None  # that gave the label
+    key_ok: bool | None = None  # of an identifier: whether its check digit is right; None: it has none
 
 
 def explain(record: CardRecord) -> tuple[Explained, ...]:
-    """One line a value, in the order of the card, the holder, the situations."""
-    return tuple(
-        Explained(path, _words(_at(record, path)), source.origin, source.certainty, _table(path))
-        for path, source in record.sources.items()
-    )
+    """One line a value, in the order of the card, the holder, the situations, the billing data; raw values (hexadecimal) too."""
+    return (*_decoded(record), *_raw(record), *_billing(record))
+
+
+def _decoded(record: CardRecord) -> Iterator[Explained]:
+    for path, source in record.sources.items():
+        value = _at(record, path)
+        key_ok = value.key_ok if isinstance(value, Identifier) else None
+        yield Explained(path, _words(value), source.origin, source.certainty, _table(path), key_ok)
+
+
+def _raw(record: CardRecord) -> Iterator[Explained]:
+    for place in record.situations or ():
+        origin = f"CPS_ACTIVITY_{place.number:02}_PS"
+        for tag, value in place.raw:
+            yield Explained(f"situations.{place.number}.raw.{tag or '-'}", value.hex().upper(), origin, RAW, None)
+
+
+def _billing(record: CardRecord) -> Iterator[Explained]:
+    found = record.billing
+    if found is None:
+        return
+    for field in found.fields:
+        value = Coded(field.code, field.label) if field.code else field.value
+        yield Explained(f"billing.{field.name}", _words(value), found.label, field.certainty, _BILLING.get(field.name))
+    raw = (("", found.raw),) if found.damaged else found.unknown
+    for tag, content in raw:
+        yield Explained(f"billing.raw.{tag or '-'}", content.hex().upper(), found.label, RAW, None)
 
 
 def to_json(record: CardRecord) -> dict[str, Any]:
@@ -47,7 +80,13 @@ def to_json(record: CardRecord) -> dict[str, Any]:
     found = explain(record)
     return {
         "sources": {
-            item.path: {"value": item.value, "origin": item.origin, "certainty": item.certainty, "table": item.table}
+            item.path: {
+                "value": item.value,
+                "origin": item.origin,
+                "certainty": item.certainty,
+                "table": item.table,
+                "key_ok": item.key_ok,
+            }
             for item in found
         }
     }
@@ -77,4 +116,6 @@ def _words(value: object) -> str | None:
         return value.type + value.number
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex().upper()
     return None if value is None else str(value)

@@ -243,6 +243,7 @@ def _odd() -> list[Entry]:
             "opposee-fin", "en opposition : fin d'activité", [one], revocation={"days_ago": 90, "reason": "cessationOfOperation"}
         ),
         doctor("opposee-sans-motif", "en opposition, sans motif", [one], revocation={"days_ago": 0, "reason": "unspecified"}),
+        doctor("categorie-reelle", "carte qui se dit réelle, d'une autorité de test", [one], category="real"),
         doctor("bits-inutiles", "signature de certificat à bits inutilisés", [one], odd_signature_bits=True),
     ]
 

@@ -11,6 +11,7 @@ from .checks import is_person_identifier, is_structure_identifier, luhn
 from .model import (
     Billing,
     Card,
+    Category,
     Codes,
     Holder,
     Kind,
@@ -87,6 +88,7 @@ def _persona(name: str, top: Table) -> Persona:
         revocation=_revocation(revocation) if revocation else None,
         odd_signature_bits=top.flag("odd_signature_bits"),
         key_set=top.optional_text("key_set", r"[a-z0-9-]{1,32}"),
+        category=cast(Category, top.optional_text("category", "|".join(get_args(Category))) or "test"),
     )
     description.end()
     top.end()

@@ -10,6 +10,8 @@ from typing import Literal
 Kind = Literal["CPS", "CPF", "CPE", "CDE", "CPA", "CDA"]
 RevocationReason = Literal["keyCompromise", "cessationOfOperation", "affiliationChanged", "superseded", "unspecified"]
 
+Category = Literal["test", "real"]
+
 VALIDITY_YEARS = 3
 
 
@@ -127,6 +129,8 @@ class Persona:
     odd_signature_bits: bool = False
     # Cards of the same set hold the same key pairs, which saves making them; None: keys of its own.
     key_set: str | None = None
+    # What certificates and data say the card is (table G01); a test authority issues it all the same.
+    category: Category = "test"
 
     @property
     def anonymous(self) -> bool:

@@ -8,7 +8,7 @@ Source of the labels: NOS of ANS, TRE_G15-ProfessionSante and TRE_G16-Profession
 from __future__ import annotations
 
 CARD_ISSUER = "8025000001"
-CATEGORY_TEST = 0x80  # table G01
+CATEGORIES = {"test": 0x80, "real": 0x00}  # table G01
 CARD_TYPES = {"CPS": 0, "CPF": 1, "CPE": 2, "CDE": 2, "CPA": 3, "CDA": 3}  # table G02
 
 PROFESSIONS = {

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from ..personas import Persona
-from ..personas.tables import CARD_ISSUER, CARD_TYPES, CATEGORY_TEST, FUTURE_PROFESSIONS, PROFESSIONS
+from ..personas.tables import CARD_ISSUER, CARD_TYPES, CATEGORIES, FUTURE_PROFESSIONS, PROFESSIONS
 from ..profile.tlv import integer, octets, sequence, tlv, utf8
 from . import authorities
 from .authorities import AUTHORITIES, AuthorityName
@@ -121,7 +121,7 @@ def _what_the_card_is(persona: Persona) -> list[x509.ExtensionType]:
     """The private extensions, in the order seen: category, card type, card number, profession."""
     holder = persona.holder
     found: list[x509.ExtensionType] = [
-        _private(5, octets(bytes([CATEGORY_TEST]))),
+        _private(5, octets(bytes([CATEGORIES[persona.category]]))),
         _private(2, integer(CARD_TYPES[persona.kind])),
         _private(3, tlv(0x13, f"{CARD_ISSUER}/{persona.card.number}".encode())),
     ]

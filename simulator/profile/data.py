@@ -12,7 +12,7 @@ from datetime import date
 
 from ..personas import Persona
 from ..personas.model import Billing, Situation
-from ..personas.tables import CARD_ISSUER, CARD_TYPES, CATEGORY_TEST
+from ..personas.tables import CARD_ISSUER, CARD_TYPES, CATEGORIES
 from .tlv import tlv
 
 
@@ -30,7 +30,7 @@ def card(persona: Persona, today: date) -> bytes:
         0xE0,
         (0x80, CARD_ISSUER),
         (0x81, persona.card.number),
-        (0x82, CATEGORY_TEST),
+        (0x82, CATEGORIES[persona.category]),
         (0x83, f"{persona.card.valid_from(today):%Y%m%d}"),
         (0x84, f"{persona.card.valid_until(today):%Y%m%d}"),
         (0x85, CARD_TYPES[persona.kind]),

@@ -73,7 +73,7 @@ def expected(persona: Persona, model: Model, pki: TestPki) -> dict[str, Any]:
     holder, card = persona.holder, persona.card
     return {
         "kind": persona.kind,
-        "category": "test",
+        "category": persona.category,
         "number": card.number,
         "serial": card.serial_cps4 if model == "cps4" else card.serial_cps3,
         "valid": [str(card.valid_from(pki.today)), str(card.valid_until(pki.today))],

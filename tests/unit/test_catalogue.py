@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from simulator import imagefile, kit, personalise, personas, source, tracemodel
 from simulator.cardos import make_card
 from simulator.catalogue import generate
+from simulator.cli import main
 from simulator.errors import InputError
 from simulator.image import Model
 from simulator.personas.tables import FUTURE_PROFESSIONS, PROFESSIONS
@@ -147,3 +148,34 @@ def test_it_is_a_card_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert card.atr == personalise.ATRS["cps4"]
     assert json.loads((tmp_path / "state.json").read_text())["codes"]["1"]["tries_left"] == 3
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+def cpx_sim(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(["--lang", "en", *arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_personas_all(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(cpx_sim(capsys, "personas", "--all", "--json")[1])
+    assert [p["name"] for p in found] == [*personas.names(), *NAMES]
+    assert len(json.loads(cpx_sim(capsys, "personas", "--json")[1])) == len(personas.names())
+    assert "cat-taxi" not in cpx_sim(capsys, "personas")[1] and "cat-cde-taxi" in cpx_sim(capsys, "personas", "--all")[1]
+
+
+def test_make(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = Path(generate.__file__).parent / "cat-categorie-reelle.toml"
+    status, out, err = cpx_sim(capsys, "make", str(path), "--model", "cps4", "--out", str(tmp_path / "kit"), "--json")
+    assert (status, err) == (0, "") and json.loads(out)["models"] == ["cps4"]
+    certificate = x509.load_der_x509_certificate((tmp_path / "kit" / "cps4-signature.cer").read_bytes())
+    extension = certificate.extensions.get_extension_for_oid(x509.ObjectIdentifier("1.2.250.1.71.1.2.5")).value
+    assert isinstance(extension, x509.UnrecognizedExtension) and extension.value == b"\x04\x01\x00", "it says that it is real"
+    assert "TEST" in certificate.issuer.rfc4514_string(), "and who issued it does not"
+    assert sorted(f.name for f in (tmp_path / "kit").glob("card-*")) == ["card-cps4.json"]
+    status, out, _ = cpx_sim(capsys, "make", str(path))
+    assert status == 0 and "cpx-sim lab --card" in out
+    status, out, err = cpx_sim(capsys, "make", str(tmp_path / "none.toml"))
+    assert (status, out) == (40, "") and err.count("\n") == 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from cpxd.record.dictionary import dictionary
 from cpxd.record.explain import explain, to_json
 from cpxd.record.fhir import PERSON, STRUCTURE, to_fhir
 from cpxd.record.identity import compose, decode_objects
-from cpxd.record.model import CardRecord
+from cpxd.record.model import CardRecord, Coded
+from cpxd.record.objects import decode_object
+from cpxd.tlv import tlv
 
 ROOT = Path(cpxd.__file__).parent
 SOURCES = json.loads((ROOT / "schema" / "sources.schema.json").read_text(encoding="utf-8"))
@@ -65,7 +68,8 @@ def test_every_persona_is_valid_fhir(name: str, pin: bool) -> None:
     assert len(resources(bundle, "Practitioner")) == 1
     if pin:
         assert len(resources(bundle, "PractitionerRole")) == len(found.situations or ())
-    assert {r["meta"]["security"][0]["code"] for e in bundle["entry"] for r in [e["resource"]]} == {"HTEST"}
+    marks = {json.dumps(entry["resource"].get("meta")) for entry in bundle["entry"]}
+    assert len(marks) == 1 and ("HTEST" in marks.pop()) == (found.card.category == "test")
     assert to_fhir(found) == bundle
 
 
@@ -126,10 +130,6 @@ def test_names() -> None:
 
 
 def test_a_code_nobody_knows_has_no_display() -> None:
-    from dataclasses import replace
-
-    from cpxd.record.model import Coded
-
     assert lookup("G15", "4711") is None
     bundle = to_fhir(replace(record("cat-medecin-generaliste"), profession=Coded("4711", None)))
     coding = resources(bundle, "Practitioner")[0]["qualification"][0]["code"]["coding"][0]
@@ -146,4 +146,21 @@ def test_where_each_value_comes_from() -> None:
     assert said["holder.title"].certainty == "invented"
     assert said["situations.1.situation_number"].value == "1"
     assert all(item.value for item in said.values())
+    assert said["holder.identifier"].key_ok is True and said["profession"].key_ok is None
     jsonschema.Draft202012Validator(SOURCES).validate(to_json(found))
+
+
+def test_billing_and_what_nobody_decodes() -> None:
+    words = dictionary((ROOT.parent / "simulator" / "invented-tags.json").read_text(encoding="utf-8"))
+    fields = tlv(0x82, b"1") + tlv(0x83, b"01") + tlv(0x84, b"20") + tlv(0x9E, b"\xca\xfe")
+    billing = decode_object("CPS_SIT_FACT", tlv(0xEF, fields), words)
+    said = {item.path: item for item in explain(replace(record("cat-medecin-generaliste"), billing=billing))}
+    assert [
+        (said[f"billing.{n}"].table, said[f"billing.{n}"].certainty) for n in ("convention", "specialty_am", "tariff_zone")
+    ] == [
+        ("G101", "invented"),
+        ("G100", "invented"),
+        ("G102", "invented"),
+    ]
+    assert (said["billing.tariff_zone"].value or "").startswith("20 ")
+    assert (said["billing.raw.9E"].value, said["billing.raw.9E"].certainty) == ("CAFE", "raw")
