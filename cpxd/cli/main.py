@@ -74,6 +74,7 @@ _COMMANDS = {
     "p11-bridge": "serve",
     "path": "path",
     "logs": "logs",
+    "doctor": "doctor",
 }
 
 

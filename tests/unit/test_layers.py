@@ -19,7 +19,7 @@ FLOORS = [
     ["card"],
     ["signature", "dialog"],
     ["service"],
-    ["pkcs11"],
+    ["pkcs11", "doctor", "notify"],
     ["daemon"],
     ["cli"],
     ["start"],

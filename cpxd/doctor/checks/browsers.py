@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Browsers and mail: our module in each profile, loadable, alone for the card, and allowed by the administrator."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from pathlib import Path
+
+from cpxd.doctor import nss
+from cpxd.doctor.machine import MODULE, quoted, tool
+from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, ok, unknown, warning
+from cpxd.doctor.nss import Database, Module
+from cpxd.doctor.visit import Visit
+from cpxd.text import Text
+
+_WHY = {
+    "missing": Text("le fichier n'existe pas", "the file does not exist"),
+    "unreadable": Text("le fichier est illisible", "the file cannot be read"),
+    "no library": Text("ce n'est pas une bibliothèque", "it is no library"),
+    "other architecture": Text("il est d'une autre architecture", "it is of another architecture"),
+}
+_POLICIES = (
+    "/etc/firefox/policies/policies.json",
+    "/usr/lib/firefox/distribution/policies.json",
+    "/usr/lib/firefox-esr/distribution/policies.json",
+    "/usr/share/firefox-esr/distribution/policies.json",
+)
+_MODUTIL_SECONDS = 10
+
+
+def _module(visit: Visit) -> Findings:
+    why = nss.loadable(MODULE, platform.machine())
+    if why is None:
+        yield ok("module", "Le module PKCS#11 est là.", "The PKCS#11 module is there.")
+        return
+    yield error(
+        "module",
+        "CPX-219",
+        Text("Le module PKCS#11 de cpxd ne peut pas être chargé.", "The PKCS#11 module of cpxd cannot be loaded."),
+        Text(f"{MODULE} : {_WHY[why].fr}.", f"{MODULE}: {_WHY[why].en}."),
+        Fix("command", Text("réinstallez cpxd", "install cpxd again")),
+        verdict=Verdict.ADMIN,
+    )
+
+
+def _registered(visit: Visit) -> Findings:
+    found = nss.databases(visit.machine)
+    if not found:
+        yield ok("profiles", "Aucun profil de navigateur à vérifier.", "No browser profile to check.")
+    for database in found:
+        ours = [module for module in database.modules if module.ours]
+        if not ours:
+            yield _missing(database)
+        elif why := next((w for m in ours if (w := nss.loadable(Path(m.library), platform.machine()))), None):
+            yield _broken(database, ours[0], why)
+        else:
+            yield ok("profiles", f"{_name(database).fr} a le module cpxd.", f"{_name(database).en} has the cpxd module.")
+
+
+def _name(database: Database) -> Text:
+    return Text(f"{database.program} (profil {database.profile})", f"{database.program} (profile {database.profile})")
+
+
+def _modutil(database: Database, *words: str) -> str:
+    return quoted("modutil", "-force", "-dbdir", f"sql:{database.folder}", *words)
+
+
+def _add(database: Database) -> str:
+    return _modutil(database, "-add", "cpxd", "-libfile", str(MODULE))
+
+
+def _missing(database: Database) -> Finding:
+    name, line = _name(database), _add(database)
+    return warning(
+        "profiles",
+        "CPX-113",
+        Text(f"{name.fr} n'a pas le module cpxd.", f"{name.en} does not have the cpxd module."),
+        Text("Les sites n'y verront pas la carte. Fermez-le d'abord.", "Sites will not see the card there. Close it first."),
+        command(line, _Modutil(line)),
+        verdict=Verdict.USER,
+    )
+
+
+def _broken(database: Database, module: Module, why: str) -> Finding:
+    name = _name(database)
+    remove = _modutil(database, "-delete", module.name)
+    line = f"{remove} && {_add(database)}"
+    return warning(
+        "profiles",
+        "CPX-222",
+        Text(f"{name.fr} a un module cpxd qui ne se charge pas.", f"{name.en} has a cpxd module that does not load."),
+        Text(f"{module.library} : {_WHY[why].fr}.", f"{module.library}: {_WHY[why].en}."),
+        command(line, _Modutil(remove, _add(database))),
+        verdict=Verdict.USER,
+    )
+
+
+class _Modutil:
+    """The printed commands, run as they are printed. Raises OSError when one fails."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = lines
+
+    def __call__(self) -> None:
+        import shlex
+
+        if tool("modutil") is None:
+            raise FileNotFoundError("modutil (libnss3-tools)")
+        for line in self._lines:
+            try:
+                done = subprocess.run(
+                    shlex.split(line), capture_output=True, timeout=_MODUTIL_SECONDS, check=False, stdin=subprocess.DEVNULL
+                )
+            except subprocess.TimeoutExpired:
+                raise OSError("modutil: timeout") from None
+            if done.returncode:
+                raise OSError(f"modutil: {done.returncode}")
+
+
+def _competitors(visit: Visit) -> Findings:
+    alone = True
+    for database in nss.databases(visit.machine):
+        for module in database.modules:
+            if module.competitor:
+                alone = False
+                name = _name(database)
+                yield warning(
+                    "competitors",
+                    "CPX-223",
+                    Text(
+                        f"{name.fr} a un autre module pour la même carte : {module.name}.",
+                        f"{name.en} has another module for the same card: {module.name}.",
+                    ),
+                    Text(
+                        "Deux modules se disputent la carte et redemandent le code.",
+                        "Two modules compete for the card and ask for the PIN again.",
+                    ),
+                    command(_modutil(database, "-delete", module.name)),
+                    library=module.library,
+                )
+    if alone:
+        yield ok("competitors", "Aucun autre module pour cette carte.", "No other module for this card.")
+
+
+def _policies(visit: Visit) -> Findings:
+    for path in _POLICIES:
+        content = visit.machine.text(path)
+        if not content:
+            continue
+        try:
+            policies = json.loads(content)["policies"]
+            devices = policies.get("SecurityDevices", {})
+            forbidden = [str(name) for name in devices.get("Delete", []) if "cpxd" in str(name).lower()]
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            yield warning(
+                "policies",
+                "CPX-224",
+                Text(f"Règles de Firefox illisibles : {path}", f"Firefox policies cannot be read: {path}"),
+                Text("Firefox les ignore toutes.", "Firefox ignores all of them."),
+                Fix("command", Text(f"python3 -m json.tool {path}", f"python3 -m json.tool {path}")),
+                verdict=Verdict.ADMIN,
+            )
+            continue
+        if forbidden:
+            yield warning(
+                "policies",
+                "CPX-224",
+                Text(
+                    "L'administrateur interdit le module cpxd dans Firefox.",
+                    "The administrator forbids the cpxd module in Firefox.",
+                ),
+                Text(f"{path} : SecurityDevices, Delete.", f"{path}: SecurityDevices, Delete."),
+                Fix("phone", Text("Demandez à votre administrateur", "Ask your administrator")),
+                verdict=Verdict.ADMIN,
+            )
+
+
+def _really(visit: Visit) -> Findings:
+    """NSS itself loads the module, in each profile: as the browser does at its start."""
+    program = tool("modutil")
+    if program is None:
+        yield unknown(
+            "load",
+            "CPX-225",
+            Text("Chargement non essayé : modutil manque.", "Loading not tried: modutil is missing."),
+            Text("", ""),
+            command(visit.machine.install("libnss3-tools", "nss-tools", "nss")),
+        )
+        return
+    for database in nss.databases(visit.machine):
+        if not any(module.ours for module in database.modules):
+            continue
+        name = _name(database)
+        try:
+            done = subprocess.run(
+                [program, "-dbdir", f"sql:{database.folder}", "-list", "cpxd"],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_MODUTIL_SECONDS,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+            loaded = done.returncode == 0 and "Slot Name" in done.stdout
+        except (OSError, subprocess.TimeoutExpired):
+            loaded = False
+        if loaded:
+            yield ok("load", f"{name.fr} charge le module (essai réel).", f"{name.en} loads the module (really tried).")
+        else:
+            yield error(
+                "load",
+                "CPX-225",
+                Text(f"{name.fr} ne charge pas le module (essai réel).", f"{name.en} does not load the module (really tried)."),
+                Text("Le service cpxd démarre-t-il ?", "Does the cpxd service start?"),
+                command("cpxd serve"),
+            )
+
+
+FAMILY = Family(
+    "browsers",
+    Text("Navigateurs", "Browsers"),
+    (
+        Check("module", Text("Module PKCS#11", "PKCS#11 module"), ("CPX-219",), _module),
+        Check(
+            "profiles",
+            Text("Module dans chaque profil", "Module in each profile"),
+            ("CPX-113", "CPX-222"),
+            _registered,
+            ("module",),
+        ),
+        Check("competitors", Text("Autres modules pour la carte", "Other modules for the card"), ("CPX-223",), _competitors),
+        Check("policies", Text("Règles de l'administrateur", "Policies of the administrator"), ("CPX-224",), _policies),
+        Check(
+            "load",
+            Text("Chargement réel par NSS (--browser)", "Real loading by NSS (--browser)"),
+            ("CPX-225",),
+            _really,
+            ("module",),
+            slow=True,
+        ),
+    ),
+)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service of cpxd and its socket, as a program that loads the PKCS#11 module meets them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from functools import partial
+from pathlib import Path
+
+from cpxd.config import run_home
+from cpxd.doctor.checks.storage import aside, move_aside
+from cpxd.doctor.machine import quoted
+from cpxd.doctor.model import Check, Family, Finding, Findings, command, error, gesture, info, ok, warning
+from cpxd.doctor.visit import Visit
+from cpxd.text import Text
+
+SOCKET_NAME = "pkcs11.sock"  # of the service, see daemon.py
+_PATH_LIMIT = 107  # bytes of an AF_UNIX address
+_SECONDS = 0.5
+_CREDENTIALS = struct.Struct("=iII")  # unix(7), SO_PEERCRED: pid, uid, gid
+_ABSENT = Text(
+    "Le service cpxd ne tourne pas ; il démarre avec le premier programme.",
+    "The cpxd service does not run; it starts with the first program.",
+)
+
+
+def _daemon(visit: Visit) -> Findings:
+    folder, path = run_home(), run_home() / SOCKET_NAME
+    if len(os.fsencode(path)) > _PATH_LIMIT:
+        yield error(
+            "daemon",
+            "CPX-217",
+            Text("Le chemin de la socket du service est trop long.", "The path of the socket of the service is too long."),
+            Text(f"{path} : plus de {_PATH_LIMIT} octets.", f"{path}: more than {_PATH_LIMIT} bytes."),
+            gesture("Raccourcissez XDG_RUNTIME_DIR", "Shorten XDG_RUNTIME_DIR"),
+        )
+    elif os.path.lexists(folder) and (wrong := _wrong_folder(folder)):
+        yield wrong
+    elif not os.path.lexists(path):
+        yield info("daemon", "CPX-144", _ABSENT, Text("", ""))
+    elif not stat.S_ISSOCK(path.lstat().st_mode):
+        yield _occupied(path)
+    else:
+        yield _asked(path)
+
+
+def _wrong_folder(folder: Path) -> Finding | None:
+    status = folder.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+        return None
+    return _occupied(folder)
+
+
+def _occupied(place: Path) -> Finding:
+    return error(
+        "daemon",
+        "CPX-217",
+        Text(
+            f"La place de la socket du service est prise : {place}", f"The place of the socket of the service is taken: {place}"
+        ),
+        Text("Ce n'est pas le service cpxd de cet utilisateur.", "It is not the cpxd service of this user."),
+        command(quoted("mv", place, aside(place)), partial(move_aside, place)),
+    )
+
+
+def _asked(path: Path) -> Finding:
+    """Connect, and agree on a version, as the module does."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(_SECONDS)
+        try:
+            link.connect(str(path))
+        except ConnectionRefusedError:
+            return _stale(path)
+        except OSError:
+            return _deaf(None)
+        pid, uid, _ = _CREDENTIALS.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        if uid not in (0, os.getuid()):
+            return _occupied(path)
+        try:
+            link.sendall(b"\x00")
+            answered = len(link.recv(1)) == 1
+        except OSError:
+            answered = False
+    if answered:
+        return ok("daemon", "Le service cpxd répond.", "The cpxd service answers.", pid=pid)
+    return _deaf(pid)
+
+
+def _stale(path: Path) -> Finding:
+    return warning(
+        "daemon",
+        "CPX-216",
+        Text(
+            "Socket abandonnée : le service cpxd s'est arrêté sans ranger.",
+            "Stale socket: the cpxd service ended without cleaning up.",
+        ),
+        Text("Le service la remplace quand il redémarre.", "The service replaces it when it starts again."),
+        command(quoted("rm", path), lambda: path.unlink(missing_ok=True)),
+        socket=path,
+    )
+
+
+def _deaf(pid: int | None) -> Finding:
+    line = "cpxd serve" if pid is None else f"kill {pid} ; cpxd serve"
+    return error(
+        "daemon",
+        "CPX-218",
+        Text("Le service cpxd tourne, mais ne répond pas.", "The cpxd service runs, but does not answer."),
+        Text("Il n'a rien répondu en 0,5 s.", "It answered nothing in 0.5 s."),
+        command(line),
+    )
+
+
+FAMILY = Family(
+    "daemon",
+    Text("Service cpxd", "cpxd service"),
+    (Check("daemon", Text("Service et socket", "Service and socket"), ("CPX-144", "CPX-216", "CPX-217", "CPX-218"), _daemon),),
+)

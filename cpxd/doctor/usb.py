@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Card readers on USB, as sysfs shows them (Documentation/ABI/stable/sysfs-bus-usb of Linux)."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpxd.doctor.machine import Machine
+from cpxd.text import Text
+
+_CCID_CLASS = "0b"  # bInterfaceClass: smart card
+_TERMINALS = Path(__file__).parent / "data" / "terminals.csv"
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A row of data/terminals.csv."""
+
+    usb: str
+    model: str
+    mode: str
+    driver: str
+    remedy: Text
+
+    @property
+    def in_ccid(self) -> bool:
+        return self.driver == "libccid"
+
+
+@dataclass(frozen=True)
+class UsbReader:
+    usb: str  # "vvvv:pppp"
+    product: str
+    ccid: bool
+    place: str  # name of the device in sysfs
+    autosuspend: bool  # the kernel may power it down
+    terminal: Terminal | None
+
+    @property
+    def name(self) -> str:
+        return self.terminal.model if self.terminal else self.product or self.usb
+
+
+@functools.cache
+def terminals() -> dict[str, Terminal]:
+    with _TERMINALS.open(encoding="utf-8", newline="") as file:
+        return {
+            row["usb"]: Terminal(row["usb"], row["model"], row["mode"], row["driver"], Text(row["remedy_fr"], row["remedy_en"]))
+            for row in csv.DictReader(file)
+        }
+
+
+def readers(machine: Machine) -> list[UsbReader]:
+    """What is plugged in and is, or is known to be, a card reader."""
+    try:
+        devices = sorted(machine.at("/sys/bus/usb/devices").iterdir())
+    except OSError:
+        return []
+    found = (_reader(machine, device) for device in devices if ":" not in device.name)
+    return [reader for reader in found if reader is not None]
+
+
+def _reader(machine: Machine, device: Path) -> UsbReader | None:
+    vendor, product = machine.text(device / "idVendor").lower(), machine.text(device / "idProduct").lower()
+    if not vendor or not product:
+        return None
+    usb = f"{vendor}:{product}"
+    classes = {machine.text(path) for path in device.parent.glob(f"{device.name}:*/bInterfaceClass")}
+    classes |= {machine.text(path) for path in device.glob("*:*/bInterfaceClass")}
+    terminal = terminals().get(usb)
+    if _CCID_CLASS not in classes and terminal is None:
+        return None
+    sleeps = machine.text(device / "power" / "control") == "auto"
+    return UsbReader(usb, machine.text(device / "product"), _CCID_CLASS in classes, device.name, sleeps, terminal)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One examination: the machine, and the card read once for all checks, on its own thread, with a limit in time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from smartcard import scard
+
+from cpxd import config, errors
+from cpxd.config import Settings
+from cpxd.doctor.machine import Machine
+from cpxd.service import codes, desk, identity
+from cpxd.service.desk import OpenCard, Place
+from cpxd.service.identity import Identity
+from cpxd.service.validity import Opposition, Validity, of_card
+
+T = TypeVar("T")
+SERVICE_SECONDS = 0.6  # a pcscd that works answers in a millisecond
+BUSY_SECONDS = 0.3  # how long another program may hold the card: the doctor says who, it does not wait
+SILENCE_SECONDS = 1.0  # for one command; no read of these cards takes half of that
+READ_SECONDS = 12.0  # for a whole card at the slowest speed there is; a usual one takes one second
+
+
+@dataclass(frozen=True)
+class Options:
+    reader: str | None = None
+    browser: bool = False
+
+
+class Visit:
+    """Answers are kept: each question is put once. Methods raise the typed errors of the product."""
+
+    def __init__(self, machine: Machine, options: Options, observer: desk.Observer | None = None) -> None:
+        self.machine = machine
+        self.options = options
+        self._observer = observer
+        self._lock = threading.RLock()
+        self._kept: dict[str, object] = {}
+        self.listed: tuple[str, ...] = ()  # data objects that the card names, once it was read
+
+    def _once(self, name: str, ask: Callable[[], T]) -> T:
+        with self._lock:
+            if name not in self._kept:
+                try:
+                    self._kept[name] = ask()
+                except Exception as error:  # kept, and raised again to whoever asks next
+                    self._kept[name] = error
+            found = self._kept[name]
+        if isinstance(found, Exception):
+            raise found
+        return found  # type: ignore[return-value]  # what `ask` of this name gave
+
+    def settings(self) -> Settings:
+        """Raises BadConfig."""
+        return self._once("settings", config.load)
+
+    def usable_settings(self) -> Settings:
+        """The settings, or the built-in ones where they are refused: that is another check's finding."""
+        try:
+            return self.settings()
+        except errors.CpxError:
+            return Settings()
+
+    def service_code(self) -> int | None:
+        """What PC/SC answers to a new client (winscard.h); None when nothing comes."""
+        return self._once("service", lambda: within(SERVICE_SECONDS, _establish))
+
+    def places(self) -> list[Place]:
+        return self._once("places", lambda: within(SERVICE_SECONDS, desk.places) or [])
+
+    def place(self) -> Place:
+        """The reader that is examined. Raises NoReader, UnknownReader."""
+        return self._once("place", self._place)
+
+    def _place(self) -> Place:
+        found = self.places()
+        if self.options.reader is not None:
+            wanted = self.options.reader.casefold()
+            found = [p for p in found if p.state.name.casefold() == wanted] or [
+                p for p in found if wanted and wanted in p.state.name.casefold()
+            ]
+            if not found:
+                raise errors.UnknownReader(reader=self.options.reader)
+        if not found:
+            raise errors.NoReader()
+        return max(found, key=lambda p: (p.usable, p.state.present))
+
+    def card(self) -> Identity:
+        """All that the card says without a code, and the state of its codes."""
+        return self._once("card", self._read)
+
+    def _read(self) -> Identity:
+        settings = replace(self.usable_settings(), reader_wait=BUSY_SECONDS, card_silence=SILENCE_SECONDS)
+        with OpenCard(self.place().state.name, settings, self._observer) as card:
+            codes.states(card)  # first: what a person most often comes for
+            found = identity.read(card, private=False)
+            self.listed = card.run(lambda session, begin: session.labels(begin))
+            return found
+
+    def validity(self) -> Validity:
+        return self._once("validity", self._validity)
+
+    def _validity(self) -> Validity:
+        opposition = Opposition(replace(self.usable_settings(), revocation_fetch=False))
+        now = self.machine.now()
+        return of_card(self.card().record, lambda der: opposition.answer(der, now), now)
+
+
+def within(seconds: float, ask: Callable[[], T]) -> T | None:
+    """What `ask` gives or raises, or None when it takes longer: it is then left behind."""
+    found: list[T] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(ask())
+        except BaseException as error:  # handed over, whatever it is
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    return found[0] if found else None
+
+
+def _establish() -> int:
+    code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+    if code == scard.SCARD_S_SUCCESS:
+        scard.SCardReleaseContext(context)
+    return int(code) & 0xFFFFFFFF
+
+
+def pcscd_socket() -> str:
+    return os.environ.get("PCSCLITE_CSOCK_NAME") or "/run/pcscd/pcscd.comm"
