@@ -69,6 +69,13 @@ def pki() -> TestPki:
     return TestPki()
 
 
+def warnings(persona: Persona) -> list[str]:
+    if persona.category == "real":
+        return ["contradiction"]  # with the name of the authority, which says TEST
+    # nothing on a CPA without a level of responsibility tells it from a CDA
+    return ["kind-uncertain"] if persona.kind == "CPA" and persona.holder.responsibility_level is None else []
+
+
 def expected(persona: Persona, model: Model, pki: TestPki) -> dict[str, Any]:
     holder, card = persona.holder, persona.card
     return {
@@ -98,8 +105,7 @@ def expected(persona: Persona, model: Model, pki: TestPki) -> dict[str, Any]:
         "keys": [True] * (1 + len(persona.situations)),
         "without_label": [],
         "unreadable": [],
-        # nothing on a CPA without a level of responsibility tells it from a CDA
-        "warnings": ["kind-uncertain"] if persona.kind == "CPA" and holder.responsibility_level is None else [],
+        "warnings": warnings(persona),
     }
 
 
