@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpxd import config, errors
 from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
-from cpxd.errors import CpxError, Exit
+from cpxd.errors import Exit
 from cpxd.files import check_output, write_new
 from cpxd.service import codes, signing
 from cpxd.service.desk import OpenCard

@@ -174,7 +174,7 @@ def _fetch(options: Options, settings: Settings) -> Fetch | None:
         return None
     from cpxd.signature import fetch
 
-    return fetch.Network(settings.sign_network_wait)
+    return fetch.Network(settings.sign_network_wait, settings.revocation_proxy)
 
 
 def sign_cms(card: OpenCard, content: Content) -> bytes:
@@ -227,7 +227,7 @@ def sign_all(
     options: Options,
     progress: Progress = lambda done, total: None,
 ) -> Iterator[Outcome]:
-    """Sign and write each document. One that cannot be signed does not stop the others; a lost card does, and the rest is named."""
+    """Sign and write each document. One that cannot be signed does not stop the others; a lost card does: the rest is named."""
     lost: errors.CpxError | None = None
     for number, task in enumerate(tasks):
         try:
@@ -246,7 +246,7 @@ def sign_all(
 
 
 def sign_vihf(card: OpenCard, request: Request, approve: Callable[[Preview], None], *, pss: bool = False) -> bytes:
-    """A VIHF from the card's own identity and situation, the PIN being proved. `approve` is shown what gets signed, and may raise.
+    """A VIHF from the card's own identity and situation, the PIN being proved. `approve` sees what gets signed, and may raise.
 
     Raises BadDocument, and as `prepare`.
     """

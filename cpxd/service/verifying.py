@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,9 @@ from pathlib import Path
 from cpxd import errors
 from cpxd.config import Settings
 from cpxd.files import reason
+from cpxd.revocation import store
 from cpxd.signature import fetch, judge, reading, trust
+from cpxd.signature.evidence import Evidence
 from cpxd.signature.reading import MAX_SIGNED, NotSigned
 from cpxd.signature.report import Report
 from cpxd.signature.signeddata import DigestOf
@@ -31,16 +34,29 @@ def verify(
 ) -> tuple[Report, ...]:
     """A report on each signature. `content`: the document beside a detached signature; None: FILE for FILE.p7s.
 
-    `authorities`: files or folders trusted beside IGC-Santé and the configured ones. Raises BadFile, NoSignature, DocumentTooLarge.
+    `authorities`: files or folders trusted beside IGC-Santé and the configured ones.
+    Raises BadFile, NoSignature, DocumentTooLarge.
     """
     signed = _read(path)
     known = trust.load(*([settings.sign_trust] if settings.sign_trust else []), *authorities)
-    network: fetch.Fetch = fetch.offline if offline else fetch.Network(settings.sign_network_wait)
+    network: fetch.Fetch = fetch.offline if offline else fetch.Network(settings.sign_network_wait, settings.revocation_proxy)
     try:
         found = reading.read(signed, _beside(path, content))
     except NotSigned as error:
         raise errors.NoSignature(file=path, reason=error) from None
-    return tuple(judge.judge(one, known, network, now or datetime.now(UTC)) for one in found)
+    held = _lists(settings)
+    return tuple(judge.judge(one, known, network, now or datetime.now(UTC), held) for one in found)
+
+
+def _lists(settings: Settings) -> Evidence:
+    """The lists that an administrator keeps in a folder; one that cannot be read is as if it were not there."""
+    if not settings.revocation_folder:
+        return Evidence()
+    found = []
+    for item in store.lists_in(Path(settings.revocation_folder)):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(item.read())
+    return Evidence(tuple(found))
 
 
 def _read(path: Path) -> bytes:

@@ -22,7 +22,8 @@ from cpxd.signature.timestamp import Stamp
 from cpxd.signature.trust import TrustStore, parsed
 from cpxd.text import Text
 
-_UNKNOWN = PathRevocation("unknown", None, "", Evidence())
+_NOTHING = Evidence()
+_UNKNOWN = PathRevocation("unknown", None, "", _NOTHING)
 
 
 class _Opinion:
@@ -45,8 +46,8 @@ class _Moment:
     tsa: Path
 
 
-def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime) -> Report:
-    """The report on one signature. `fetch` is asked when what the document holds does not tell about revocation."""
+def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime, held: Evidence = _NOTHING) -> Report:
+    """The report on one signature. What the document holds tells about revocation, else what is `held`, else `fetch` is asked."""
     opinion = _Opinion()
     signer = _decoded(found.certificate)
     if found.broken or signer is None:
@@ -54,17 +55,17 @@ def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime) -> Repor
         opinion.lower(
             "invalid", f"signature fausse ou document modifié ({reason})", f"wrong signature or changed document ({reason})"
         )
-        return _report(found, opinion, signer, now, Path(()), _UNKNOWN, "")
+        return _report(found, opinion, signer, now, path=Path(()), revoked=_UNKNOWN, level="")
     for doubt in found.doubts:
         opinion.lower("indeterminate", *doubt)
     moment = _moment(found, trust, now, opinion)
     path = chain.build(found.certificate, trust, moment.at, found.certificates)
-    _check_path(path, signer, moment, found.signing_time, now, opinion)
-    revoked = chain.revocation_of(path, found.evidence, fetch, moment.at, now) if path.certificates else _UNKNOWN
+    _check_path(path, signer, moment, claimed=found.signing_time, now=now, opinion=opinion)
+    revoked = chain.revocation_of(path, found.evidence + held, fetch, moment.at, now) if path.certificates else _UNKNOWN
     _check_revocation(revoked, moment, found.signing_time, opinion)
     _check_usage(signer, opinion)
     _check_strangers(found, [path, moment.tsa, *_archive_path(found, trust)], trust, now, opinion)
-    return _report(found, opinion, signer, moment.at, path, revoked, _level(found, path, moment, now))
+    return _report(found, opinion, signer, moment.at, path=path, revoked=revoked, level=_level(found, path, moment, now))
 
 
 def _decoded(der: bytes) -> CardCertificate | None:
@@ -89,7 +90,7 @@ def _moment(found: Found, trust: TrustStore, now: datetime, opinion: _Opinion) -
 
 
 def _check_path(
-    path: Path, signer: CardCertificate, moment: _Moment, claimed: datetime | None, now: datetime, opinion: _Opinion
+    path: Path, signer: CardCertificate, moment: _Moment, *, claimed: datetime | None, now: datetime, opinion: _Opinion
 ) -> None:
     if claimed is not None and not signer.not_before - SKEW <= claimed <= signer.not_after + SKEW:
         opinion.lower("invalid", "signé hors de la validité du certificat", "signed outside the validity of the certificate")
@@ -183,7 +184,14 @@ def _level(found: Found, path: Path, moment: _Moment, now: datetime) -> str:
 
 
 def _report(
-    found: Found, opinion: _Opinion, signer: CardCertificate | None, at: datetime, path: Path, revoked: PathRevocation, level: str
+    found: Found,
+    opinion: _Opinion,
+    signer: CardCertificate | None,
+    at: datetime,
+    *,
+    path: Path,
+    revoked: PathRevocation,
+    level: str,
 ) -> Report:
     code = signer.profession if signer else None
     entry = lookup("G15", code) if code else None

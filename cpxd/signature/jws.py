@@ -72,7 +72,7 @@ def verify(content: bytes) -> JwsPart:
         raise BadSignature("JWS header")
     digest = hashlib.new(hash_name, head + b"." + payload).digest()
     salt = hashlib.new(hash_name).digest_size
-    if not verify_rsa(spki, padding, digest, signature, hash_name, salt):
+    if not verify_rsa(spki, padding, digest, signature, hash_name=hash_name, salt=salt):
         raise BadSignature("signature value")
     return JwsPart(body, certificates[0], certificates, padding)
 

@@ -63,7 +63,7 @@ def sign(
 
     try:
         writer = _open(document)
-        signing = _pdf_signer(writer, signer, appearance, timestamper, long_term, at)
+        signing = _pdf_signer(writer, signer, appearance=appearance, timestamper=timestamper, long_term=long_term, at=at)
         output = BytesIO()
         asyncio.run(signing.async_sign_pdf(writer, output=output))
         return output.getvalue()
@@ -99,6 +99,7 @@ def _open(document: bytes) -> IncrementalPdfFileWriter:
 def _pdf_signer(
     writer: IncrementalPdfFileWriter,
     signer: Signer,
+    *,
     appearance: Appearance | None,
     timestamper: TimeStamper | None,
     long_term: LongTerm | None,
@@ -198,11 +199,13 @@ def _page_box(page: Any) -> tuple[float, float, float, float]:
     """The visible part of a page, inherited from the page tree (ISO 32000-1 §7.7.3.4)."""
     for key in ("/CropBox", "/MediaBox"):
         node, depth = page, 0
-        while node is not None and depth < 64:
+        while depth < 64:
             if key in node:
                 values = [float(value) for value in node[key]]
                 return min(values[0], values[2]), min(values[1], values[3]), max(values[0], values[2]), max(values[1], values[3])
-            node, depth = node["/Parent"] if "/Parent" in node else None, depth + 1
+            if "/Parent" not in node:
+                break
+            node, depth = node["/Parent"], depth + 1
     return 0.0, 0.0, 595.0, 842.0
 
 

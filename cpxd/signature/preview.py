@@ -150,11 +150,18 @@ def _plain(content: bytes) -> _Parts | None:
 
 
 def _json(content: bytes) -> _Parts | None:
+    twice: list[Text] = []
+
+    def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
+        if len(dict(found)) != len(found):
+            twice[:] = [Text("un même nom deux fois : lequel compte n'est pas dit", "a name twice: which one counts is not said")]
+        return dict(found)
+
     try:
-        pretty = json.dumps(json.loads(content), ensure_ascii=False, indent=1)
+        pretty = json.dumps(json.loads(content, object_pairs_hook=pairs), ensure_ascii=False, indent=1)
     except (ValueError, RecursionError):
         return None
-    return Text("données JSON", "JSON data"), "", pretty.splitlines(), (), True
+    return Text("données JSON", "JSON data"), "", pretty.splitlines(), tuple(twice), True
 
 
 def _mail(content: bytes) -> _Parts | None:

@@ -198,11 +198,11 @@ def _check_value(
         raise BadSignature("the signer's certificate") from None
     if name == "rsassa_pss":
         salt = _pss_salt(algorithm["parameters"], hash_name)
-        _must(verify_rsa(spki, "pss", digest, value, hash_name, salt), "signature value")
+        _must(verify_rsa(spki, "pss", digest, value, hash_name=hash_name, salt=salt), "signature value")
         return "pss"
     _must(_absent(algorithm["parameters"]) or isinstance(algorithm["parameters"], core.Null), "signature parameters")
     if name in ("rsassa_pkcs1v15", f"{hash_name}_rsa"):
-        _must(verify_rsa(spki, "pkcs1", digest, value, hash_name), "signature value")
+        _must(verify_rsa(spki, "pkcs1", digest, value, hash_name=hash_name), "signature value")
         return "pkcs1"
     _must(name == f"{hash_name}_ecdsa", f"signature algorithm {name}")
     _check_ecdsa(spki, hash_name, digest, value)

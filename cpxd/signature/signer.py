@@ -102,7 +102,7 @@ def _our_salt(padding: asymmetric.PSS) -> bool:
 
 
 def verify_rsa(
-    spki: bytes, padding: Padding, digest: bytes, signature: bytes, hash_name: str = "sha256", salt: int = SALT
+    spki: bytes, padding: Padding, digest: bytes, signature: bytes, *, hash_name: str = "sha256", salt: int = SALT
 ) -> bool:
     """Whether an RSA signature of a finished hash is right. False too for a key that is no RSA key of at least 2048 bits."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm

@@ -41,7 +41,7 @@ def sign_enveloped(document: bytes, signer: Signer, *, at: datetime | None = Non
     signature, identifier = _skeleton()
     reference = Reference("", hashlib.sha256(content).digest(), (ENVELOPED, EXC_C14N), f"{identifier}-document")
     root.append(signature)
-    _complete(signature, identifier, reference, "text/xml", signer, at)
+    _complete(signature, identifier, reference, kind="text/xml", signer=signer, at=at)
     return write(root)
 
 
@@ -56,7 +56,7 @@ def sign_enveloping(document: bytes, kind: str, signer: Signer, *, at: datetime 
     else:
         holder.text = xmldsig.b64(document)
         reference = Reference(f"#{identifier}-object", hashlib.sha256(document).digest(), (BASE64,), reference_id)
-    _complete(signature, identifier, reference, kind, signer, at)
+    _complete(signature, identifier, reference, kind=kind, signer=signer, at=at)
     return write(signature)
 
 
@@ -64,7 +64,7 @@ def sign_detached(name: str, content: Content, kind: str, signer: Signer, *, at:
     """A signature of the document called `name`, which stays where it is."""
     signature, identifier = _skeleton()
     reference = Reference(quote(name), content.digest, (), f"{identifier}-document")
-    _complete(signature, identifier, reference, kind, signer, at)
+    _complete(signature, identifier, reference, kind=kind, signer=signer, at=at)
     return write(signature)
 
 
@@ -73,7 +73,9 @@ def _skeleton() -> tuple[Element, str]:
     return xmldsig.new_signature(identifier), identifier
 
 
-def _complete(signature: Element, identifier: str, document: Reference, kind: str, signer: Signer, at: datetime | None) -> None:
+def _complete(
+    signature: Element, identifier: str, document: Reference, *, kind: str, signer: Signer, at: datetime | None
+) -> None:
     holder = xmldsig.child(signature, "Object")
     qualifying = etree.SubElement(
         holder, _tag("QualifyingProperties"), {"Target": f"#{identifier}"}, nsmap={"xades": XADES, "ds": DS}

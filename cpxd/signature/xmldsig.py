@@ -140,7 +140,7 @@ def _verify(signature: Element, outside: Outside | None) -> XmlPart:
     value = decode_base64(_one(signature, "SignatureValue").text)
     digest = hashlib.new(hash_name, signed).digest()
     salt = hashlib.new(hash_name).digest_size
-    if not verify_rsa(parse_certificate(certificates[0]).spki, padding, digest, value, hash_name, salt):
+    if not verify_rsa(parse_certificate(certificates[0]).spki, padding, digest, value, hash_name=hash_name, salt=salt):
         raise BadSignature("signature value")
     references = info.findall(tag("Reference"))
     if not 1 <= len(references) <= _MOST_REFERENCES:

@@ -87,7 +87,11 @@ class Authority:
 
     def _times(self) -> tuple[datetime, datetime]:
         now = datetime.now(UTC).replace(microsecond=0)
-        return (now - timedelta(days=9), now - timedelta(days=2)) if self.stale else (now - timedelta(hours=1), now + timedelta(days=1))
+        return (
+            (now - timedelta(days=9), now - timedelta(days=2))
+            if self.stale
+            else (now - timedelta(hours=1), now + timedelta(days=1))
+        )
 
     def _crl(self, stem: str) -> bytes | None:
         name = next((n for n, a in AUTHORITIES.items() if a.stem == stem), None)
@@ -106,7 +110,9 @@ class Authority:
         request = ocsp.load_der_ocsp_request(body)
         for name in AUTHORITIES:
             authority = self.pki.authority(name)
-            probe = ocsp.OCSPRequestBuilder().add_certificate(authority.certificate, authority.certificate, request.hash_algorithm)
+            probe = ocsp.OCSPRequestBuilder().add_certificate(
+                authority.certificate, authority.certificate, request.hash_algorithm
+            )
             if probe.build().issuer_key_hash == request.issuer_key_hash:
                 break
         else:
@@ -130,7 +136,17 @@ class Authority:
         """By `openssl ts`, with a clock that may be wrong."""
         asked, answered = self.folder / "query.tsq", self.folder / "answer.tsr"
         asked.write_bytes(query)
-        line = ["openssl", "ts", "-reply", "-config", str(self.folder / "tsa.cnf"), "-queryfile", str(asked), "-out", str(answered)]
+        line = [
+            "openssl",
+            "ts",
+            "-reply",
+            "-config",
+            str(self.folder / "tsa.cnf"),
+            "-queryfile",
+            str(asked),
+            "-out",
+            str(answered),
+        ]
         if self.shift is not None:
             line = ["faketime", "-f", f"{self.shift.total_seconds():+.0f}s", *line]
         subprocess.run(line, check=True, capture_output=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-XML = '<?xml version="1.0"?>\n<a xmlns="urn:x" xmlns:p="urn:p">\n <p:b z="1" a="2">t&#233;xte</p:b>\n</a>\n'.encode()
+XML = b'<?xml version="1.0"?>\n<a xmlns="urn:x" xmlns:p="urn:p">\n <p:b z="1" a="2">t&#233;xte</p:b>\n</a>\n'
 CDA = """<ClinicalDocument xmlns="urn:hl7-org:v3"><code code="60591-5" displayName="Synthèse médicale"/>
 <title>Synthèse</title><effectiveTime value="20261130"/><recordTarget><patientRole><patient><name><given>ANNE</given>
 <family>ESSAI</family></name><birthTime value="19700101"/></patient></patientRole></recordTarget><author><assignedAuthor>

@@ -42,7 +42,9 @@ def sign(
     return prepared.sign(document(content))
 
 
-def verify(content: bytes, trust: TrustStore, fetch: Fetch = offline, beside: bytes | None = None, at: datetime | None = None) -> Report:
+def verify(
+    content: bytes, trust: TrustStore, fetch: Fetch = offline, beside: bytes | None = None, at: datetime | None = None
+) -> Report:
     found = reading.read(content, None if beside is None else lambda name: hashlib.new(name, beside).digest())
     assert len(found) == 1
     return judge.judge(found[0], trust, fetch, at or now())
@@ -127,7 +129,9 @@ def test_no_authority_configured(plain: SoftSigner, trust: TrustStore, network: 
 
 
 @pytest.mark.parametrize("spoil", [lambda a: b"", lambda a: a[:-9], lambda a: b"<html>", lambda a: a[:-40] + b"\x00" * 40])
-def test_bad_time_stamps_are_refused(plain: SoftSigner, trust: TrustStore, authority: Authority, network: Network, spoil: object) -> None:
+def test_bad_time_stamps_are_refused(
+    plain: SoftSigner, trust: TrustStore, authority: Authority, network: Network, spoil: object
+) -> None:
     authority.spoil = spoil  # type: ignore[assignment]
     with pytest.raises(errors.StampFailed):
         sign(TEXT, plain, trust, network, "cades", "t")
@@ -192,7 +196,7 @@ def test_expired_signer(pki: TestPki, trust: TrustStore, network: Network) -> No
 
 
 def test_years_later(plain: SoftSigner, trust: TrustStore, network: Network) -> None:
-    """The certificate is long expired: with a time stamp and the data of then, the signature still counts; without, nobody knows."""
+    """The certificate is long expired: with a time stamp and the data of then the signature counts; without, nobody knows."""
     later = now() + timedelta(days=365 * 3)
     bare = sign(TEXT, plain, trust, network, "cades", "b", "enveloping")
     durable = sign(TEXT, plain, trust, network, "cades", "lt", "enveloping")

@@ -71,7 +71,9 @@ def test_one_flipped_bit(
     for position in chosen.sample(range(len(document) * 8), 40):
         changed = bytearray(document)
         changed[position // 8] ^= 1 << position % 8
-        assert not accepted(bytes(changed), trust, network), f"bit {position}: {document[position // 8 - 12 : position // 8 + 12]!r}"
+        assert not accepted(bytes(changed), trust, network), (
+            f"bit {position}: {document[position // 8 - 12 : position // 8 + 12]!r}"
+        )
 
 
 @pytest.mark.parametrize(("format", "content"), [("pades", documents.pdf("x")), ("xades", documents.XML), ("cades", TEXT)])
@@ -82,7 +84,10 @@ def test_cut_anywhere(plain: SoftSigner, trust: TrustStore, network: Network, fo
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.binary(max_size=200), st.sampled_from([b"", b"%PDF-1.7\n", b"<a>", b"0\x82", b"-----BEGIN CMS-----\n", b"From: a\n\n", b"a.b."]))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"%PDF-1.7\n", b"<a>", b"0\x82", b"-----BEGIN CMS-----\n", b"From: a\n\n", b"a.b."]),
+)
 def test_rubbish_is_no_signature(rubbish: bytes, start: bytes) -> None:
     try:
         found = reading.read(start + rubbish, None)
@@ -115,9 +120,7 @@ def _moved(document: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("attack", [_beside, _second_id, _two_signatures, _moved], ids=lambda f: f.__name__)
-def test_wrapped_xml_signatures(
-    plain: SoftSigner, trust: TrustStore, network: Network, attack: Callable[[bytes], bytes]
-) -> None:
+def test_wrapped_xml_signatures(plain: SoftSigner, trust: TrustStore, network: Network, attack: Callable[[bytes], bytes]) -> None:
     document = xades.sign_enveloped(documents.XML, plain)
     assert accepted(document, trust, network)
     assert not accepted(attack(document), trust, network)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents that cannot be signed, and what is never signed: clear errors, the signer not asked."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+import documents
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.ciphers import algorithms
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.x509.oid import NameOID
+from judges import Judges
+from signers import SoftSigner
+
+from cpxd import errors
+from cpxd.config import Settings
+from cpxd.service import signing as service
+from cpxd.signature import smime
+from cpxd.signature.cms import Content
+from cpxd.signature.options import Format, Options
+from cpxd.signature.signer import RsaKey
+from cpxd.signature.signing import Document, Signing
+
+
+def sign(content: bytes, signer: SoftSigner, format: Format) -> bytes:
+    prepared = Signing(signer, Options(format), trust=None, fetch=None, now=datetime.now(UTC))
+    return prepared.sign(Document("d", Content(hashlib.sha256(content).digest(), len(content)), content, "text/xml"))
+
+
+def encrypted(judges: Judges, document: bytes) -> bytes:
+    judges.run("qpdf", "--encrypt", "secret", "owner", "256", "--", judges.put("in.pdf", document), "out.pdf")
+    return (judges.folder / "out.pdf").read_bytes()
+
+
+def test_encrypted_pdf(judges: Judges, plain: SoftSigner) -> None:
+    with pytest.raises(errors.BadDocument) as caught:
+        sign(encrypted(judges, documents.pdf("x")), plain, "pades")
+    assert "chiffré" in str(caught.value) and plain.calls == 0
+
+
+GOOD = documents.pdf("x")
+BROKEN = [
+    b"",
+    b"%PDF-1.7\n",
+    GOOD[: len(GOOD) // 2],
+    GOOD.replace(b"startxref", b"startxxxx"),
+    GOOD.replace(b"/Root 1 0 R", b"/Root 9 0 R"),
+    GOOD.replace(b"0000000015 00000 n", b"0000009999 00000 n"),
+    GOOD.replace(b"/Count 1", b"/Count 0"),
+    GOOD.replace(b"/Pages 2 0 R", b"/Pages 1 0 R"),
+    b"not a pdf at all",
+]
+
+
+@pytest.mark.parametrize("document", BROKEN, ids=range(len(BROKEN)))
+def test_broken_pdf(plain: SoftSigner, document: bytes) -> None:
+    with pytest.raises(errors.BadDocument):
+        sign(document, plain, "pades")
+
+
+@pytest.mark.parametrize("document", [documents.BOMB, documents.EXTERNAL, b"<a>", b"", b"text", b"<a>" * 5000, b"\xff\xfe<a/>"])
+def test_bad_xml(plain: SoftSigner, document: bytes) -> None:
+    with pytest.raises(errors.BadDocument):
+        sign(document, plain, "xades")
+    assert plain.calls == 0
+
+
+@pytest.mark.parametrize("mail", [b"", b"no header here", b"\x00" * 40, b"From x\n\nbody"])
+def test_bad_mail(plain: SoftSigner, mail: bytes) -> None:
+    with pytest.raises(errors.BadDocument):
+        sign(mail, plain, "smime")
+
+
+def test_bare_hashes_are_refused() -> None:
+    class Card:
+        settings = Settings(sign_hash_origins="https://allowed.example")
+
+    with pytest.raises(errors.HashRefused):
+        service.sign_hash(Card(), bytes(32), "https://other.example", lambda seen: None)  # type: ignore[arg-type]
+
+    class Stop(Exception):
+        pass
+
+    def approve(seen: object) -> None:
+        raise Stop(str(seen))
+
+    with pytest.raises(Stop, match="content not readable"):
+        service.sign_hash(Card(), bytes(32), "https://allowed.example", approve)  # type: ignore[arg-type]
+
+
+# -- the key in the shape of cryptography --------------------------------------------------------------------------
+
+
+def test_the_key_makes_a_request(plain: SoftSigner, judges: Judges) -> None:
+    """A certificate request, by a library that takes the card for any other key."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(RsaKey(plain), SHA256())
+    path = judges.put("a.csr", request.public_bytes(serialization.Encoding.PEM))
+    assert judges.run("openssl", "req", "-verify", "-noout", "-in", path).returncode == 0
+
+
+def test_the_key_is_honest(plain: SoftSigner) -> None:
+    key = RsaKey(plain)
+    for form, algorithm in (
+        (padding.PSS(padding.MGF1(SHA256()), 32), SHA256()),
+        (padding.PKCS1v15(), SHA1()),
+    ):
+        with pytest.raises(errors.MechanismUnavailable):
+            key.sign(b"x", form, algorithm)
+    with pytest.raises(TypeError):
+        key.private_numbers()
+    assert plain.calls == 0
+
+
+# -- encrypted mail ------------------------------------------------------------------------------------------------
+
+
+class Receiver(SoftSigner):
+    """A persona whose certificate allows keyEncipherment: none of those that come with the simulator has one yet."""
+
+    def allow(self) -> Receiver:
+        original = x509.load_der_x509_certificate(self.certificate)
+        usage = x509.KeyUsage(True, False, True, False, False, False, False, False, False)
+        builder = x509.CertificateBuilder().subject_name(original.subject).issuer_name(original.issuer)
+        builder = builder.serial_number(original.serial_number).public_key(self.key.public_key())
+        builder = builder.not_valid_before(original.not_valid_before_utc).not_valid_after(original.not_valid_after_utc)
+        self.certificate = builder.add_extension(usage, True).sign(self.key, SHA256()).public_bytes(serialization.Encoding.DER)
+        return self
+
+
+def enveloped(certificate: bytes, text: bytes, algorithm: type = algorithms.AES256) -> bytes:
+    builder = pkcs7.PKCS7EnvelopeBuilder().set_data(text).add_recipient(x509.load_der_x509_certificate(certificate))
+    return builder.set_content_encryption_algorithm(algorithm).encrypt(serialization.Encoding.SMIME, [pkcs7.PKCS7Options.Binary])
+
+
+@pytest.mark.parametrize("algorithm", [algorithms.AES128, algorithms.AES256])
+def test_encrypted_mail_is_opened(plain: SoftSigner, pki: object, algorithm: type) -> None:
+    receiver = Receiver(pki, usage="authentication").allow()  # type: ignore[arg-type]
+    mail = enveloped(receiver.certificate, documents.MAIL, algorithm)
+    assert smime.decrypt(mail, receiver) == documents.MAIL
+    with pytest.raises(errors.KeyUnavailable):
+        smime.decrypt(enveloped(plain.certificate, b"x"), plain)
+    other = Receiver(pki, "cps-infirmier", "authentication").allow()  # type: ignore[arg-type]
+    for wrong in (enveloped(other.certificate, b"x"), mail[: len(mail) // 2], documents.MAIL):
+        with pytest.raises(errors.BadDocument):
+            smime.decrypt(wrong, receiver)
+
+
+def test_mail_opened_by_openssl(judges: Judges, pki: object) -> None:
+    """What OpenSSL encrypts we open."""
+    receiver = Receiver(pki, usage="authentication").allow()  # type: ignore[arg-type]
+    certificate = judges.put(
+        "r.pem", x509.load_der_x509_certificate(receiver.certificate).public_bytes(serialization.Encoding.PEM)
+    )
+    line = [
+        "openssl",
+        "cms",
+        "-encrypt",
+        "-aes256",
+        "-binary",
+        "-in",
+        judges.put("m", documents.MAIL),
+        "-out",
+        "m.p7m",
+        certificate,
+    ]
+    assert judges.run(*line).returncode == 0
+    assert smime.decrypt((judges.folder / "m.p7m").read_bytes(), receiver) == documents.MAIL

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is shown before a signature is what is signed, and what it hides is named."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import documents
+import pytest
+from asn1crypto import cms as asn1_cms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from signers import SoftSigner
+
+from cpxd import errors
+from cpxd.service.signing import Source, read_source
+from cpxd.signature import cms, preview
+from cpxd.signature.options import Options
+from cpxd.text import choose_language
+
+
+def shown(content: bytes) -> str:
+    return "\n".join(preview.text(preview.of_bytes(content)))
+
+
+def _document(chosen: random.Random) -> bytes:
+    word = "".join(chosen.choices("abcdefghij éèà<>&\u202e\x1b", k=chosen.randrange(1, 40)))
+    number = chosen.randrange(10**6)
+    makers = (
+        lambda: documents.pdf(f"Ordonnance {number}", f"ligne {number % 97}", title=f"Titre {number}", pages=1 + number % 3),
+        lambda: documents.XML.replace(b"t&#233;xte", f"valeur {number}".encode()),
+        lambda: documents.CDA.replace("Synthèse</title>".encode(), f"Synthèse {number}</title>".encode()),
+        lambda: documents.MAIL.replace(b"Cher", f"{number} {word} Cher".encode()),
+        f'{{"patient": {number}}}'.encode,
+        f"{word} {number}".encode,
+        lambda: chosen.randbytes(60),
+    )
+    return chosen.choice(makers)()
+
+
+def test_page_says_a_and_sends_b(plain: SoftSigner, tmp_path: Path) -> None:
+    """500 pairs: whatever a caller says, the consent is what a new reading of the signed bytes says."""
+    chosen, path = random.Random(5), tmp_path / "d"  # noqa: S311 - a sample
+    for _ in range(500):
+        said, sent = _document(chosen), _document(chosen)
+        path.write_bytes(sent)
+        source = read_source(path, Options("cades", form="enveloping"), shown=True)
+        assert source.preview is not None
+        consent = "\n".join(preview.text(source.preview))
+        document = source.open(Options("cades", form="enveloping"))
+        assert document.content is not None
+        signature = cms.sign_enclosed(document.content, plain)
+        signed = bytes(asn1_cms.ContentInfo.load(signature)["content"]["encap_content_info"]["content"])
+        assert consent == shown(signed)
+        assert said == sent or consent != shown(said)
+
+
+def test_a_file_that_changes_after_it_was_shown_is_not_signed(tmp_path: Path) -> None:
+    path = tmp_path / "d.xml"
+    path.write_bytes(documents.XML)
+    source = read_source(path, Options("xades"), shown=True)
+    path.write_bytes(documents.XML.replace(b'z="1"', b'z="9"'))
+    with pytest.raises(errors.BadFile):
+        source.open(Options("xades"))
+    assert isinstance(source, Source)
+
+
+ACTIVE = [
+    (documents.pdf("x", catalog=b"/OpenAction<</S/JavaScript/JS(app.alert\\(1\\))>>"), "JavaScript"),
+    (
+        documents.pdf("x", catalog=b"/Names<</EmbeddedFiles<</Names[(a)7 0 R]>>>>", more=(b"<</Type/Filespec/EF<<>>>>",)),
+        "enclosed file",
+    ),
+    (documents.pdf("x", catalog=b"/AcroForm<</XFA(x)>>"), "XFA"),
+    (documents.pdf("x", catalog=b"/OCProperties<<>>"), "layers"),
+    (documents.pdf("x", catalog=b"/AA<</WC<</S/Launch/F(cmd.exe)>>>>"), "launches a program"),
+    (documents.pdf("x")[:-80], "broken PDF"),
+    (documents.pdf(), "no text"),
+    (documents.EXTERNAL, "DTD or entity"),
+    (documents.BOMB, "dangerous XML"),
+    (b"<html><script>x</script></html>", "active content"),
+    (b"<a><!-- hidden --></a>", "comments"),
+    (b'{"a": 1, "a": 2}', "a name twice"),
+    ("dose \u202e 001".encode(), "invisible"),
+    (bytes(range(200, 256)), "not readable"),
+    (documents.MAIL.replace(b"text/plain", b'application/zip; name="x.exe"'), "attachment"),
+]
+
+
+@pytest.mark.parametrize(("content", "warning"), ACTIVE, ids=[w for _, w in ACTIVE])
+def test_what_is_hidden_is_named(content: bytes, warning: str) -> None:
+    choose_language("en")
+    try:
+        assert any(warning in str(w) for w in preview.of_bytes(content).warnings), shown(content)
+    finally:
+        choose_language(None)
+
+
+def test_a_plain_document_has_no_warning() -> None:
+    for content in (documents.pdf("Ordonnance"), documents.XML, documents.CDA, documents.MAIL, b"texte", b'{"a": 1}'):
+        assert preview.of_bytes(content).warnings == (), shown(content)
+
+
+def test_what_is_shown() -> None:
+    seen = preview.of_bytes(documents.pdf("Ordonnance du 3 mai", "Paracétamol 1 g", pages=2))
+    assert seen.title == "Ordonnance" and "pages : 2" in seen.lines and "Paracétamol 1 g" in seen.lines
+    seen = preview.of_bytes(documents.CDA)
+    assert seen.title == "Synthèse" and "patient: ANNE ESSAI" in seen.lines and "author: Dr DURAND" in seen.lines
+    seen = preview.of_bytes(documents.MAIL)
+    assert seen.title == "Résultats" and "To: confrere@hopital.mssante.fr" in seen.lines
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.binary(max_size=300), st.sampled_from([b"", b"%PDF-1.4\n", b"<a>", b"{", b"From: x\n"]))
+def test_nothing_can_spoil_the_consent(content: bytes, start: bytes) -> None:
+    for line in preview.text(preview.of_bytes(start + content)):
+        assert line.isprintable() and len(line) < 400
