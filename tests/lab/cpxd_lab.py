@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fork_server
+from jsonschema import Draft202012Validator
 
+import cpxd as product
 from simulator import personalise, personas
 from simulator.cardos import VirtualCard, make_card
 from simulator.image import ElementaryFile, Image, Model
@@ -77,6 +79,14 @@ def with_files(base: Image, changes: dict[int, bytes | None]) -> Image:
 def content(base: Image, number: int) -> bytes:
     """Of a file of the contact application or of the MF."""
     return next(file.content for file in base.files if file.path[-1] == number and file.path[0] != 0x0002)
+
+
+@functools.cache
+def card_schema() -> Draft202012Validator:
+    """The published schema of `cpxd card --json`."""
+    text = json.loads((Path(product.__file__).parent / "schema" / "card.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(text)
+    return Draft202012Validator(text)
 
 
 class Wrapped:

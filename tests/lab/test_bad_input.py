@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import random
 import re
 import threading
@@ -22,6 +21,7 @@ from cpxd_lab import (
     Result,
     Wrapped,
     card,
+    card_schema,
     content,
     cpxd,
     degraded,
@@ -35,9 +35,7 @@ from cpxd_lab import (
 )
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from jsonschema import Draft202012Validator
 
-import cpxd as product
 from simulator.cardos import make_card
 from simulator.faults import noise
 from simulator.image import Access, ElementaryFile, Image
@@ -65,11 +63,6 @@ DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
-@functools.cache
-def schema() -> Draft202012Validator:
-    return Draft202012Validator(json.loads((Path(product.__file__).parent / "schema" / "card.schema.json").read_text("utf-8")))
-
-
 def endures(result: Result, *, json_of_card: bool = False) -> Result:
     """Either done, or a typed error in one line."""
     assert result.code != 70, result.err
@@ -77,7 +70,7 @@ def endures(result: Result, *, json_of_card: bool = False) -> Result:
         fails(result, result.code)
         assert result.code in (13, 14, 21, 24, 40, 50), result.err
     elif json_of_card:
-        assert [error.message for error in schema().iter_errors(result.json)] == []
+        assert [error.message for error in card_schema().iter_errors(result.json)] == []
     assert "Traceback" not in result.err
     assert result.seconds < 10
     return result

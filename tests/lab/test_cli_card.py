@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import json
 import os
 import re
 import subprocess
@@ -22,6 +21,7 @@ from cpxd_lab import (
     PIN,
     Terminal,
     card,
+    card_schema,
     command,
     cpxd,
     degraded,
@@ -31,7 +31,6 @@ from cpxd_lab import (
     tries,
     with_codes,
 )
-from jsonschema import Draft202012Validator
 
 import cpxd as product
 from simulator import personas
@@ -56,13 +55,6 @@ def labels(table: str, code: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@functools.cache
-def schema() -> Draft202012Validator:
-    text = json.loads((PRODUCT / "schema" / "card.schema.json").read_text(encoding="utf-8"))
-    Draft202012Validator.check_schema(text)
-    return Draft202012Validator(text)
-
-
 def persona_file(name: str) -> dict[str, Any]:
     return tomllib.loads((Path(personas.__file__).parent / f"{name}.toml").read_text(encoding="utf-8"))
 
@@ -74,7 +66,7 @@ def says(coded: Any, table: str, code: str | None) -> bool:
 def read(lab: Lab, name: str, model: str, *, pin: bool) -> Any:
     lab.insert(0, card(name, model))
     said = degraded(cpxd(lab, "card", "--json", codes=[PIN] if pin else None)).json
-    assert [error.message for error in schema().iter_errors(said)] == []
+    assert [error.message for error in card_schema().iter_errors(said)] == []
     return said
 
 
@@ -293,7 +285,7 @@ def test_identity_without_the_lab_s_own_dictionary(desk: Lab, tmp_path: Path, na
     bare = Lab([])
     bare.env = {**desk.env, "XDG_CONFIG_HOME": str(tmp_path)}
     said = degraded(cpxd(bare, "card", "--json", codes=codes)).json
-    assert [error.message for error in schema().iter_errors(said)] == []
+    assert [error.message for error in card_schema().iter_errors(said)] == []
     wanted = persona_file(name)
     holder = wanted["holder"]
     assert (said["holder"]["family_name"], said["holder"]["given_names"]) == (

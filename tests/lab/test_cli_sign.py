@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cpxd_lab import (
     MODELS,
     PIN,
     Mover,
+    Result,
     Wrapped,
     card,
     card_with_codes,
@@ -364,3 +366,24 @@ def test_after_another_program_left_the_card_elsewhere(desk: Lab, paper: Path, m
         pass
     succeeds(cpxd(desk, "sign", str(paper), codes=[PIN]))
     believed(desk, Path(f"{paper}.p7s"), paper)
+
+
+@pytest.mark.parametrize("model", ["cps3", "cps4"])
+def test_several_commands_at_once(desk: Lab, tmp_path: Path, model: str) -> None:
+    """They wait for one another; each finds the card as it needs it."""
+    virtual = card(model=model)
+    desk.insert(0, virtual)
+
+    def one(number: int) -> Result:
+        if number % 3 == 2:
+            return cpxd(desk, "card", "--json", codes=[PIN])
+        path = tmp_path / f"{number}.txt"
+        path.write_text(f"{number}")
+        return cpxd(desk, "sign", str(path), codes=[PIN])
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, result in enumerate(pool.map(one, range(12))):
+            succeeds(result)
+            if number % 3 != 2:
+                believed(desk, tmp_path / f"{number}.txt.p7s", tmp_path / f"{number}.txt")
+    assert tries(virtual) == 3

@@ -157,3 +157,28 @@ def test_pulled_while_the_card_is_at_work(labs: list[Lab], tmp_path: Path, model
         fails(result, 14)
         assert result.ended - wrapped.power_off_at <= BOUND
         assert tries(wrapped.inner) == 3
+
+
+@pytest.mark.parametrize("name", ["card", "change", "sign"])
+def test_service_that_dies_midway(labs: list[Lab], tmp_path: Path, name: str) -> None:
+    """Not the card but pcscd goes away, and comes back."""
+    lab, operation, virtual = labs[0], OPERATIONS[name], card()
+    (tmp_path / "paper").write_text("x")
+    handle = lab.insert(0, virtual, "delay@8=20s")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(operation.run, lab, tmp_path)
+            started = time.monotonic()
+            while handle.apdu_count < 8:
+                assert not running.done() and time.monotonic() < started + 15
+                time.sleep(0.005)
+            time.sleep(0.05)
+            killed = time.monotonic()
+            lab.kill_pcscd()
+            result = running.result()
+    finally:
+        lab.restart_pcscd()
+    assert "pcscd" in fails(result, 10)
+    assert result.ended - killed < 2
+    assert tries(virtual) == 3 and not (tmp_path / "paper.p7s").exists()
+    assert operation.run(lab, tmp_path).code == 0
