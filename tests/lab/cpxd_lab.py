@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import fork_server
 from jsonschema import Draft202012Validator
@@ -46,8 +46,7 @@ _WITH_CODE = (0x20, 0x24, 0x2C)  # VERIFY, CHANGE REFERENCE DATA, RESET RETRY CO
 
 @functools.cache
 def image(persona: str = "cps-medecin", model: str = "cps3") -> Image:
-    plain: Model = "cps4" if model == "cps4-t0" else model  # type: ignore[assignment]
-    made = personalise.personalise(personas.load(persona), plain)
+    made = personalise.personalise(personas.load(persona), cast(Model, model.removesuffix("-t0")))
     return dataclasses.replace(made, atr=ATR_CPS4_T0) if model == "cps4-t0" else made
 
 

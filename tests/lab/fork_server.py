@@ -18,9 +18,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _WIRE = 1 << 16
 
@@ -75,7 +75,8 @@ def of_this_thread() -> ForkServer:
     if not hasattr(_local, "server"):
         _local.server = ForkServer()
         _all.append(_local.server)
-    return _local.server  # type: ignore[no-any-return]
+    server: ForkServer = _local.server
+    return server
 
 
 def close_all() -> None:
@@ -106,19 +107,19 @@ def _serve() -> None:
         link.send(str(os.waitpid(child, 0)[1]).encode())
 
 
-def _become(request: dict[str, object], descriptors: list[int], main: object) -> NoReturn:
+def _become(request: dict[str, Any], descriptors: list[int], main: Callable[[], object]) -> NoReturn:
     os.setsid()
     wanted = [0, 1, 2, *([] if request["codes"] is None else [request["codes"]])]
     high = [os.dup2(descriptor, 200 + n, inheritable=False) for n, descriptor in enumerate(descriptors)]
     for descriptor in descriptors:
         os.close(descriptor)
     for descriptor, number in zip(high, wanted, strict=True):
-        os.dup2(descriptor, number)  # type: ignore[arg-type]
+        os.dup2(descriptor, number)
     os.environ.clear()
-    os.environ.update(request["environment"])  # type: ignore[call-overload]
-    sys.argv = [str(Path(sys.executable).with_name("cpxd")), *request["arguments"]]  # type: ignore[misc]
+    os.environ.update(request["environment"])
+    sys.argv = [str(Path(sys.executable).with_name("cpxd")), *request["arguments"]]
     try:
-        code = main()  # type: ignore[operator]
+        code = main()
     except SystemExit as end:
         code = end.code
     except BaseException:
