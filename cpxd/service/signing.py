@@ -79,6 +79,13 @@ class CardDecrypter:
             raise errors.CardReset() from None
 
 
+def open_mail(card: OpenCard, mail: bytes) -> bytes:
+    """What a mail encrypted to this card holds, the PIN being proved. Raises BadDocument, KeyUnavailable, MechanismUnavailable."""
+    from cpxd.signature import smime
+
+    return smime.decrypt(mail, CardDecrypter(card))
+
+
 # --- documents ------------------------------------------------------------------------------------------------------
 
 

@@ -11,12 +11,13 @@ from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from asn1crypto import cms as asn1_cms
 from asn1crypto import x509
 
 from cpxd import errors
-from cpxd.signature.cms import signature_algorithm
+from cpxd.signature import cms
 from cpxd.signature.evidence import Evidence
-from cpxd.signature.signer import Signer
+from cpxd.signature.signer import RsaKey, Signer
 from cpxd.text import tr
 
 if TYPE_CHECKING:  # slow to import
@@ -142,22 +143,48 @@ def adapter(signer: Signer, certificates: Iterable[bytes] = ()) -> PyHankoSigner
     from pyhanko_certvalidator.registry import SimpleCertificateStore
 
     class Adapter(PyHankoSigner):
-        async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:
+        async def async_sign(  # noqa: PLR0917 - pyHanko's
+            self,
+            data_digest: bytes,
+            digest_algorithm: str,
+            dry_run: bool = False,
+            use_pades: bool = False,
+            timestamper: TimeStamper | None = None,
+            signed_attr_settings: Any = None,
+            is_pdf_sig: bool = True,
+            encap_content_info: Any = None,
+        ) -> asn1_cms.ContentInfo:
+            """The whole CMS at once, ours: PAdES wants no other attributes than it has."""
             if digest_algorithm != "sha256":
                 raise errors.MechanismUnavailable(mechanism=f"RSA {digest_algorithm.upper()}")
-            return bytes(size) if dry_run else signer.sign(hashlib.sha256(data).digest())
+            signature = cms.sign_pdf_range(data_digest, _Dry(signer) if dry_run else signer)
+            if timestamper is not None:
+                value = hashlib.sha256(cms.signature_value(signature)).digest()
+                stamp = timestamper.async_dummy_response if dry_run else None
+                token = await (stamp("sha256") if stamp else timestamper.async_timestamp(value, "sha256"))
+                signature = cms.add_timestamp(signature, token.dump())
+            return asn1_cms.ContentInfo.load(signature)
 
-    certificate = x509.Certificate.load(signer.certificate)
-    size = certificate.public_key.byte_size
     store = SimpleCertificateStore()  # type: ignore[no-untyped-call]  # pyHanko types its methods, not this one
     for der in certificates:
         store.register(x509.Certificate.load(der))
     return Adapter(
-        signing_cert=certificate,
+        signing_cert=x509.Certificate.load(signer.certificate),
         cert_registry=store,
-        signature_mechanism=signature_algorithm(signer.padding),
+        signature_mechanism=cms.signature_algorithm(signer.padding),
         prefer_pss=signer.padding == "pss",
     )
+
+
+class _Dry:
+    """A signer that does not sign, for whoever wants to know how long a signature will be."""
+
+    def __init__(self, signer: Signer) -> None:
+        self.certificate, self.padding = signer.certificate, signer.padding
+        self._size = RsaKey(signer).key_size // 8
+
+    def sign(self, digest: bytes) -> bytes:
+        return bytes(self._size)
 
 
 def _context(long_term: LongTerm, at: datetime | None) -> Any:

@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cpxd import errors
-from cpxd.record.certificate import parse_certificate
 from cpxd.signature import cms
 from cpxd.signature.cms import Content
 from cpxd.signature.evidence import Evidence
 from cpxd.signature.options import Options
 from cpxd.signature.signer import Signer
+from cpxd.signature.trust import parsed
 
 if TYPE_CHECKING:  # they cost time that a plain CMS does not need
     from cpxd.signature.fetch import Fetch
@@ -156,7 +156,7 @@ class Signing:
 
         path = chain.build(certificate, self._trust or trust.load(), now, more)
         if not path.valid:
-            raise errors.UntrustedSigner(issuer=path.problem or parse_certificate(certificate).issuer.text)
+            raise errors.UntrustedSigner(issuer=path.problem or parsed(certificate).issuer.text)
         revoked = chain.revocation_of(path, Evidence(), self._fetch or fetch.offline, now, now)
         if revoked.state == "revoked":
             raise errors.SignerRevoked(since=f"{revoked.since:%Y-%m-%d}" if revoked.since else "?")
@@ -167,7 +167,7 @@ class Signing:
 
 def check_validity(certificate: bytes, now: datetime) -> None:
     """Raises SignerNotValid outside the validity of the certificate: an expired card, or a wrong clock."""
-    card = parse_certificate(certificate)
+    card = parsed(certificate)
     if not card.not_before <= now <= card.not_after:
         raise errors.SignerNotValid(
             start=f"{card.not_before:%Y-%m-%d}", end=f"{card.not_after:%Y-%m-%d}", now=f"{now:%Y-%m-%d %H:%M} UTC"

@@ -18,6 +18,8 @@ from authority import TSA_URL, Authority
 from judges import Judges
 
 import simulator
+from cpxd.config import Settings
+from cpxd.service import verifying
 from cpxd.signature import smime, vihf, xmlsafe
 from simulator.lab import Lab
 
@@ -99,11 +101,21 @@ def test_sign_and_verify(
     assert len(codes) == 1, "one PIN"
     signed = (folder / result).read_bytes()
     assert _believed(judges, format, signed, (folder / name).read_bytes(), pss=pss)
-    done = cpxd(lab, 0, authority, "verify", folder / result, "--json")
+    (report,) = verifying.verify(folder / result, Settings(sign_trust=str(exported / "ca.pem")))
+    assert (report.verdict, report.level, report.revocation) == ("valid", level.upper(), "good"), report.reasons
+    assert report.profession == "Médecin" and report.signer is not None
+
+
+def test_verify_says_who_signed(lab: Lab, folder: Path, authority: Authority) -> None:
+    assert cpxd(lab, 1, authority, "sign", folder / "note.pdf", "--format", "pades", "--level", "t").returncode == 0
+    done = cpxd(lab, 0, authority, "verify", folder / "note.signed.pdf", "--json")
     assert done.returncode == 0, done.stdout
     report = json.loads(done.stdout)["signatures"][0]
-    assert (report["verdict"], report["level"], report["revocation"]) == ("valid", level.upper(), "good")
+    assert (report["verdict"], report["level"], report["revocation"]) == ("valid", "T", "good")
     assert report["signer"]["profession_label"] == "Médecin" and report["signer"]["identifier"] == "899700090014"
+    said = cpxd(lab, 0, authority, "verify", folder / "note.signed.pdf").stdout
+    for word in ("VALABLE", "PAdES-B-T", "ALIENOR", "Médecin", "non révoqué", "Horodatage", "TEST AC RACINE IGC-SANTE FORT"):
+        assert word in said, said
 
 
 def _believed(judges: Judges, format: str, signed: bytes, document: bytes, *, pss: bool) -> bool:
