@@ -5,8 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from browser_display import Display
-from browser_page import Browser
+from browser_page import MODULE, Browser
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -45,31 +52,54 @@ class Outcome:
 
 
 class Bench:
-    """pin: host, protected or agent. slots are empty until `insert`."""
+    """cards: one at least. pin: host, protected or agent. self_starting: `module` starts the daemon when there is none."""
 
-    def __init__(self, *cards: str, pin: str = "host", dialog_pin: str = PIN, slots: int = 1) -> None:
-        self.lab = Lab(list(cards), slots=slots, dialog_pin=dialog_pin)
-        self._pin = pin
+    def __init__(self, *cards: str, pin: str = "host", self_starting: bool = False) -> None:
+        self.lab = Lab(list(cards), slots=1, dialog_pin=PIN)
+        self._pin, self._self_starting = pin, self_starting
+        self.module = MODULE
 
     def __enter__(self) -> Bench:
-        self._stack = contextlib.ExitStack()
-        self._stack.enter_context(self.lab)
-        assert self.lab.folder is not None
-        settings = self.lab.folder / "config" / "cpxd" / "config.toml"
-        text = settings.read_text(encoding="utf-8")
-        assert "[pkcs11]\n" in text
-        settings.write_text(text.replace("[pkcs11]\n", f'[pkcs11]\npin = "{self._pin}"\n'), encoding="utf-8")
-        self.environment = {**self.lab.env, "CPXD_NO_START": "1"}
-        self.start_daemon()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.lab)
+            assert self.lab.folder is not None
+            settings = self.lab.folder / "config" / "cpxd" / "config.toml"
+            text = settings.read_text(encoding="utf-8")
+            assert "[pkcs11]\n" in text
+            settings.write_text(text.replace("[pkcs11]\n", f'[pkcs11]\npin = "{self._pin}"\n'), encoding="utf-8")
+            self.environment = dict(self.lab.env)
+            if self._self_starting:
+                self.module = self._module_that_starts(self.lab.folder)
+                stack.callback(self._end_started)
+            else:
+                self.environment["CPXD_NO_START"] = "1"
+            self.daemon = Daemon({**os.environ, **self.lab.env}, self.lab.folder / "daemon.log")
+            stack.callback(self.daemon.stop)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self.daemon.stop()
         self._stack.close()
 
-    def start_daemon(self) -> None:
-        assert self.lab.folder is not None
-        self.daemon = Daemon({**os.environ, **self.lab.env}, self.lab.folder / "daemon.log")
+    @staticmethod
+    def _module_that_starts(folder: Path) -> Path:
+        """A copy of the module, with the daemon's path beside it."""
+        module = Path(shutil.copy(MODULE, folder))
+        module.with_suffix(".daemon").write_text(f"{Path(sys.executable).with_name('cpxd')}\n")
+        return module
+
+    def _end_started(self) -> None:
+        """A daemon that a module has started is nobody's child; the socket tells its process."""
+        with socket.socket(socket.AF_UNIX) as stream:
+            if stream.connect_ex(str(self.daemon.socket)) != 0:
+                return
+            credentials = stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid = int(struct.unpack("3i", credentials)[0])
+        if pid != self.daemon.process.pid:
+            ended = os.pidfd_open(pid)
+            signal.pidfd_send_signal(ended, signal.SIGTERM)
+            select.select([ended], [], [], 10)
+            os.close(ended)
 
     def log(self) -> str:
         """What `cpxd logs` shows."""
@@ -93,10 +123,14 @@ def sandbox(tls: str = "1.2 and 1.3", ca_names: str = "issuers") -> Iterator[Add
         yield addresses
 
 
+_VISITS = itertools.count(1)
+
+
 def start_login(browser: Browser, addresses: Addresses) -> None:
     """Up to the click on "Carte CPS"."""
-    browser.open(addresses.relying)
-    browser.wait(f"document.documentURI.startsWith({addresses.relying!r}) && document.readyState === 'complete'")
+    address = f"{addresses.relying}?{next(_VISITS)}"  # another one each time: what is there before is not taken for it
+    browser.open(address)
+    browser.wait(f"document.documentURI === {address!r} && document.readyState === 'complete'")
     if browser.evaluate("document.getElementById('logout') !== null"):
         browser.click("logout")
         browser.wait("document.getElementById('logged-out') !== null")

@@ -31,10 +31,20 @@ fi
 exec "$@"
 """
 _ANY = {"AutoSelectCertificateForUrls": ['{"pattern":"https://localhost","filter":{}}']}
-_OPTIONS = (
-    "--no-sandbox --disable-gpu --no-first-run --no-default-browser-check --password-store=basic --no-proxy-server --lang=fr "
-    "--disable-dev-shm-usage --disable-background-networking --disable-component-update --disable-sync --remote-debugging-pipe"
-).split()
+_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--password-store=basic",
+    "--no-proxy-server",
+    "--lang=fr",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+]
 
 
 class Chromium(Browser):
@@ -128,5 +138,3 @@ class _DevTools:
     def close(self) -> None:
         os.close(self._writing)
         os.close(self._reading)
-
-

@@ -28,8 +28,9 @@ class Display:
         with os.fdopen(read) as number:
             self.name = f":{number.readline().strip()}"
         assert self.name != ":", "Xvfb does not start"
+        nothing = subprocess.DEVNULL
         self._manager = subprocess.Popen(
-            ["openbox", "--sm-disable"], env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["openbox", "--sm-disable"], env=self._environment, stdin=nothing, stdout=nothing, stderr=nothing
         )
         return self
 
@@ -66,6 +67,14 @@ class Display:
             if time.monotonic() > limit:
                 raise NotSeen(f"no window {title!r} among {sorted(self.windows().values())}")
             time.sleep(_STEP)
+
+    def finds(self, title: str, seconds: float) -> bool:
+        """Whether such a window comes."""
+        try:
+            self.wait_window(title, seconds)
+        except NotSeen:
+            return False
+        return True
 
     def type(self, window: str, text: str) -> None:
         """Into a window, and Return."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Firefox ESR, driven through Marionette (no geckodriver). While it shows a PIN window, it answers nothing."""
+"""Firefox ESR, driven through Marionette (no geckodriver)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ _PREFERENCES = {
     "intl.accept_languages": "fr",
     "marionette.port": 0,
 }
-_GONE = ("no such window", "unknown error", "javascript error", "stale element reference", "no such frame")
+_CAPABILITIES = {"pageLoadStrategy": "none", "unhandledPromptBehavior": "ignore"}
+_GONE = (
+    "unexpected alert open",
+    "no such window",
+    "unknown error",
+    "javascript error",
+    "stale element reference",
+    "no such frame",
+)
 
 
 class Firefox(Browser):
@@ -52,7 +60,7 @@ class Firefox(Browser):
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self._wire = _Marionette(self._port())
-        self._wire.ask("WebDriver:NewSession", capabilities={"alwaysMatch": {"pageLoadStrategy": "none"}})
+        self._wire.ask("WebDriver:NewSession", **_CAPABILITIES)
 
     def _port(self) -> int:
         active: Path = self._profile / "MarionetteActivePort"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -98,14 +99,10 @@ class Browser(ABC):
         if self.process is not None:
             if self.process.poll() is None:
                 self.process.terminate()
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(10)
-                except subprocess.TimeoutExpired:
-                    pass
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self.process.wait()
             self.process = None
         shutil.rmtree(self.home, ignore_errors=True)
@@ -137,7 +134,5 @@ class Browser(ABC):
     def click(self, identifier: str) -> None:
         """An element of the page, once it is there."""
         self.wait(f"document.getElementById({json.dumps(identifier)}) !== null && document.readyState === 'complete'")
-        try:
+        with contextlib.suppress(PageGone):
             self.evaluate(f"document.getElementById({json.dumps(identifier)}).click()")
-        except PageGone:
-            pass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Firefox ESR and Chromium log in to the sandbox with a simulated card: stock pcscd, daemon, module, TLS client authentication."""
+"""Firefox ESR and Chromium log in to the sandbox with a simulated card: stock pcscd, daemon, module, TLS client certificate."""
 
 from __future__ import annotations
 

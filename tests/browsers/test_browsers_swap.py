@@ -27,6 +27,9 @@ from simulator.psc.sandbox import Addresses
 SWAPS = int(os.environ.get("CPX_SWAPS", "10"))
 PERSONAS = ("cps-medecin", "cps-infirmier")
 _TRIES = 6
+# NSS looks at a slot once a second at most. A login begun sooner finds no card at all: Firefox is right at the next attempt,
+# Chromium sends no certificate to that server until it is started anew.
+_NSS_LOOKS = 1.1
 
 
 @dataclasses.dataclass
@@ -45,7 +48,7 @@ def test_nobody_is_logged_in_as_the_previous_holder(kind: type[Browser], display
     dice = random.Random(2026)  # noqa: S311 - moments, no secrets
     cards = [(source.make(f"{persona}:cps4"), holder_of(persona)) for persona in PERSONAS]
     done: list[Swap] = []
-    with Bench(pin=pin) as bench, sandbox() as addresses:
+    with Bench("cps-medecin:cps4", pin=pin) as bench, sandbox() as addresses:
         bench.lab.insert(0, cards[0][0])
         with kind(bench.environment, addresses.ca, display.name if pin == "host" else None) as browser:
             with answered(browser, display, pin):
@@ -55,7 +58,7 @@ def test_nobody_is_logged_in_as_the_previous_holder(kind: type[Browser], display
                     card, holder = cards[number % 2]
                     bench.lab.remove(0)
                     bench.lab.insert(0, card)
-                    done.append(attempt(browser, addresses, holder, dice.choice((0.0, 0.1, 0.5))))
+                    done.append(attempt(browser, addresses, holder, _NSS_LOOKS + dice.choice((0.0, 0.1, 0.5))))
                     assert bench.verified() >= 1, "logged in without a PIN proved to this card"
             assert browser.alive
     summary = {
@@ -80,7 +83,8 @@ def answered(browser: Browser, display: Display, pin: str) -> Iterator[None]:
 
 def attempt(browser: Browser, addresses: Addresses, holder: str, wait: float) -> Swap:
     """Log in as a person does, again when it fails. Anybody else's name ends the test."""
-    begin, errors = time.monotonic(), []
+    begin = time.monotonic()
+    errors: list[str] = []
     time.sleep(wait)
     for _ in range(_TRIES):
         start_login(browser, addresses)
