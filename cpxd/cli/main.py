@@ -75,6 +75,8 @@ _COMMANDS = {
     "path": "path",
     "logs": "logs",
     "doctor": "doctor",
+    "explain": "explain",
+    "unblock": "unblock",
 }
 
 

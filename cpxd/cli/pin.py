@@ -58,13 +58,9 @@ def _change(options: argparse.Namespace) -> int:
 
 
 def _unblock(options: argparse.Namespace) -> int:
-    with open_card(options) as card:
-        state = codes.unblock(card, consent(options))
-    text = tr(
-        f"Code porteur débloqué et remplacé : {tries(state.tries_left)}.",
-        f"PIN unblocked and replaced: {tries(state.tries_left)}.",
-    )
-    return _done(options, card.reader, "unblocked", text)
+    from cpxd.cli import unblock
+
+    return unblock.run(options)
 
 
 def _done(options: argparse.Namespace, reader: str, what: str, text: str) -> int:
