@@ -77,6 +77,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "explain": "explain",
     "unblock": "unblock",
+    "rescue": "rescue",
 }
 
 
