@@ -49,9 +49,9 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     hub = Hub(settings)
+    await hub.start()  # first: who knows a slot's number from before must find it; connections wait in the backlog
     door = Server(hub, settings, os.getuid())
     accepting = await loop.create_unix_server(door.connection, sock=listening)
-    await hub.start()  # who connects meanwhile is answered as soon as the readers are known
     watch = LockWatch(hub.lock)
     await watch.start()
     log.write("serve", operation="start")
