@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from p11_daemon import Daemon, until
-from p11_wire import Refused, Wire
+from p11_daemon import CARDS, Daemon, put_in
+from p11_wire import Wire
 
-from simulator.lab import Lab, LabError
-
-CARDS = ("cps-medecin:cps3", "cps-medecin:cps4")
+from simulator.lab import Lab
 
 
 @pytest.fixture(scope="session")
@@ -33,34 +30,6 @@ def fresh(lab: Lab, daemon: Daemon) -> Iterator[Daemon]:
     """Cards as new in both slots, read by the daemon."""
     put_in(lab, daemon)
     yield daemon
-
-
-def put_in(lab: Lab, daemon: Daemon) -> None:
-    with daemon.client() as client:
-        before = [client.open(slot) for slot in client.GetSlotList(1, 16)]
-        for slot, card in enumerate(CARDS):
-            with contextlib.suppress(LabError):
-                lab.remove(slot)
-            lab.insert(slot, card)
-        until(lambda: all(_dead(client, session) for session in before))  # the daemon has seen the old ones go
-        until(lambda: all(_read(client, slot) for slot in (0, 1)))
-
-
-def _dead(client: Wire, session: int) -> bool:
-    try:
-        client.GetSessionInfo(session)
-    except Refused as error:
-        assert error.rv == 0xB3
-        return True
-    return False
-
-
-def _read(client: Wire, slot: int) -> bool:
-    try:
-        return bool(client.GetTokenInfo(slot))
-    except Refused as error:
-        assert error.rv == 0xE0
-        return False
 
 
 @pytest.fixture

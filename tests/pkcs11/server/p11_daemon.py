@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,8 +15,9 @@ from typing import Any
 
 from p11_wire import Refused, Wire
 
-from simulator.lab import Lab
+from simulator.lab import Lab, LabError
 
+CARDS = ("cps-medecin:cps3", "cps-medecin:cps4")
 SETUP = "import sys; from cpxd.cli.main import main; sys.exit(main(['serve']))"
 
 
@@ -81,3 +83,31 @@ def until(condition: Any, seconds: float = 5) -> None:
 def commands(trace: list[tuple[bytes, bytes]], start: int = 0) -> int:
     """APDUs from a place in a trace on, GET RESPONSE not counted."""
     return sum(command[1] != 0xC0 for command, _ in trace[start:])
+
+
+def put_in(lab: Lab, daemon: Daemon) -> None:
+    with daemon.client() as client:
+        before = [client.open(slot) for slot in client.GetSlotList(1, 16)]
+        for slot, card in enumerate(CARDS):
+            with contextlib.suppress(LabError):
+                lab.remove(slot)
+            lab.insert(slot, card)
+        until(lambda: all(_dead(client, session) for session in before))  # the daemon has seen the old ones go
+        until(lambda: all(_read(client, slot) for slot in (0, 1)))
+
+
+def _dead(client: Wire, session: int) -> bool:
+    try:
+        client.GetSessionInfo(session)
+    except Refused as error:
+        assert error.rv == 0xB3
+        return True
+    return False
+
+
+def _read(client: Wire, slot: int) -> bool:
+    try:
+        return bool(client.GetTokenInfo(slot))
+    except Refused as error:
+        assert error.rv == 0xE0
+        return False

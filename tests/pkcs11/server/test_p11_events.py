@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import put_in
-from p11_daemon import Daemon, commands, refused, until
+from p11_daemon import Daemon, commands, put_in, refused, until
 from p11_wire import Refused, Wire, decode
 
 from simulator.lab import Lab
