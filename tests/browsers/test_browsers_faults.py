@@ -68,14 +68,17 @@ def again(browser: Browser, display: Display, addresses: Addresses) -> list[str]
 
 
 def test_a_card_leaves_while_its_pin_is_typed(kind: type[Browser], display: Display) -> None:
-    with Bench("cps-medecin:cps4") as bench, sandbox() as addresses:
-        with kind(bench.environment, addresses.ca, display.name) as browser:
-            start_login(browser, addresses)
-            window = display.wait_window(browser.pin_window)
-            bench.lab.remove(0)
-            display.type(window, PIN)
-            assert finish_login(browser).error == "no-card"
-            assert browser.alive
+    with (
+        Bench("cps-medecin:cps4") as bench,
+        sandbox() as addresses,
+        kind(bench.environment, addresses.ca, display.name) as browser,
+    ):
+        start_login(browser, addresses)
+        window = display.wait_window(browser.pin_window)
+        bench.lab.remove(0)
+        display.type(window, PIN)
+        assert finish_login(browser).error == "no-card"
+        assert browser.alive
 
 
 def test_cards_are_swapped_while_a_pin_is_typed(kind: type[Browser], display: Display) -> None:

@@ -81,4 +81,5 @@ def test_a_cps3_before_a_server_of_tls_1_3_alone(kind: type[Browser], capfd: pyt
         assert (bench.asked(), bench.verified()) == (0, 0)
         explained = [line for line in bench.log().splitlines() if "TLS 1.3" in line and "CPS3" in line]
         assert len(explained) == 1, bench.log()
-    assert "TLS 1.3 needs RSA-PSS, which a CPS3 cannot sign" in capfd.readouterr().err
+    if kind is Chromium:  # it breaks off the handshake; what Firefox does is for the server a person without a card
+        assert "TLS 1.3 needs RSA-PSS, which a CPS3 cannot sign" in capfd.readouterr().err
