@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -74,6 +75,7 @@ class Application:
     asker: Asker
     initialized: bool = False
     sessions: dict[int, Session] = field(default_factory=dict)
+    dead: deque[int] = field(default_factory=lambda: deque(maxlen=1024))  # handles of sessions whose card has left
     seen: dict[int, int] = field(default_factory=dict)  # by slot: the insertion that C_WaitForSlotEvent knows of
     last_session: int = 0
 
@@ -91,9 +93,23 @@ class Application:
         if session is None:
             raise Failure(CKR.SESSION_HANDLE_INVALID)
         if session.insertion != session.slot.insertion:  # the card left: its sessions died with it
-            self.sessions = {h: s for h, s in self.sessions.items() if s.insertion == s.slot.insertion}
+            self._bury()
             raise Failure(CKR.SESSION_HANDLE_INVALID)
         return session
+
+    def _bury(self) -> None:
+        self.dead.extend(h for h, s in self.sessions.items() if s.insertion != s.slot.insertion)
+        self.sessions = {h: s for h, s in self.sessions.items() if s.insertion == s.slot.insertion}
+
+    def session_for_code(self, handle: int) -> Session:
+        """As `session`, for a call that carries a PIN: DEVICE_REMOVED when the card it was typed for has left.
+
+        On SESSION_HANDLE_INVALID NSS opens a new session and sends the same PIN again, to whatever card is there now.
+        """
+        self._bury()
+        if handle in self.dead:
+            raise Failure(CKR.DEVICE_REMOVED)
+        return self.session(handle)
 
     def open_on(self, slot: Slot) -> list[Session]:
         return [s for s in self.sessions.values() if s.slot is slot and s.insertion == slot.insertion]

@@ -75,7 +75,7 @@ def session_cancel(app: Application, handle: int, flags: int) -> Answer:
 
 
 async def login(app: Application, handle: int, user: int, pin: Pin) -> Answer:
-    slot = app.session(handle).slot
+    slot = app.session_for_code(handle).slot
     if user == ck.CKU_CONTEXT_SPECIFIC:  # no key of these cards wants to be asked for at each use
         raise Failure(CKR.OPERATION_NOT_INITIALIZED)
     if user not in (ck.CKU_SO, ck.CKU_USER):
@@ -97,7 +97,7 @@ async def login(app: Application, handle: int, user: int, pin: Pin) -> Answer:
 
 
 async def login_user(app: Application, handle: int, user: int, pin: Pin, name: Pin) -> Answer:
-    app.session(handle)
+    app.session_for_code(handle)
     if name.unfit or (name.secret is not None and len(name.secret)):  # the card has one holder, who has no user name
         raise Failure(CKR.FUNCTION_NOT_SUPPORTED)
     return await login(app, handle, user, pin)
@@ -145,7 +145,7 @@ async def logout(app: Application, handle: int) -> Answer:
 
 
 async def init_pin(app: Application, handle: int, pin: Pin) -> Answer:
-    slot = app.session(handle).slot
+    slot = app.session_for_code(handle).slot
     if slot.logged_in(app) != "so":
         raise Failure(CKR.USER_NOT_LOGGED_IN)
     with await _new(app, slot, pin) as new:
@@ -154,7 +154,7 @@ async def init_pin(app: Application, handle: int, pin: Pin) -> Answer:
 
 
 async def set_pin(app: Application, handle: int, old: Pin, new: Pin) -> Answer:
-    session = app.session(handle)
+    session = app.session_for_code(handle)
     slot = session.slot
     if not session.writable:
         raise Failure(CKR.SESSION_READ_ONLY)

@@ -207,8 +207,9 @@ class Slot:
         await self._prove(client, "so", lambda s, begin: s.verify_unblock_code(begin, code, last_try=last_try))
 
     async def _prove(self, client: Client, role: Role, operation: Callable[[CardSession, Begin], None]) -> None:
+        insertion = self.insertion
         async with self._codes_lock:
-            insertion = self.insertion
+            self._still(insertion)  # while it waited here, the card may have left: the code was typed for that one
             await self._learning(role, operation)
             if insertion != self.insertion:
                 raise errors.CardRemoved()
@@ -236,7 +237,9 @@ class Slot:
 
     async def change_pin(self, client: Client, old: Secret, new: Secret, *, last_try: bool = False) -> None:
         """Raises as login, and BadPinFormat or SamePin for the new one. Needs no login, and is none."""
+        insertion = self.insertion
         async with self._codes_lock:
+            self._still(insertion)
             proved = True  # a change proves the PIN as a login does, and nobody asked for that
             try:
                 await self._learning("user", lambda s, begin: s.change(begin, old, new, last_try=last_try))
@@ -250,13 +253,19 @@ class Slot:
     async def renew_pin(self, client: Client, new: Secret) -> None:
         """Unblock: a new PIN, the client being logged in with the unblock code. Logins with the old PIN end."""
         self._need(client, "so")
+        insertion = self.insertion
         async with self._codes_lock:
+            self._still(insertion)
             state = await self._run(lambda session, begin: session.renew_pin(begin, new))
             if self.codes is not None:
                 self.codes = replace(self.codes, pin=state)
             self._logins.clear("user")
             self._contents_private_gone()
             self._changed(self)
+
+    def _still(self, insertion: int) -> None:
+        if insertion != self.insertion:
+            raise errors.CardRemoved()
 
     async def _learning(self, role: Role, operation: Callable[[CardSession, Begin], None]) -> None:
         """Run what sends a code, and keep the counter that its outcome tells."""
@@ -318,8 +327,12 @@ class Slot:
             raise self.error if self.error is not None else errors.NoCard()
         insertion, proof = self.insertion, [True]
 
+        token = self.token
+
         def watched(session: CardSession, begin: Begin) -> T:
             try:
+                if token is not None and session.root(begin).serial != token.root.serial:
+                    raise errors.CardChanged()  # exchanged faster than the event of it came
                 return operation(session, begin)
             finally:
                 proof[0] = session.card.verified
