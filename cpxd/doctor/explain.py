@@ -67,6 +67,8 @@ def _parts(sentence: str) -> tuple[str, str]:
 def explain(asked: str) -> list[Explanation]:
     """All that a code may mean; a bare number can belong to several families. Empty: not known."""
     word = " ".join(asked.upper().split()).removeprefix("SW ").removeprefix("SW=")
+    if not word:
+        return []
     if match := re.fullmatch(r"CPX[- _]?(\d{3})", word):
         word = f"CPX-{match[1]}"
     found = [e for e in table() if word in (e.code.upper(), e.name.upper())]

@@ -96,11 +96,16 @@ class Visit:
 
     def _read(self) -> Identity:
         settings = replace(self.usable_settings(), reader_wait=BUSY_SECONDS, card_silence=SILENCE_SECONDS)
-        with OpenCard(self.place().state.name, settings, self._observer) as card:
+        card = OpenCard(self.place().state.name, settings, self._observer)
+        try:
             codes.states(card)  # first: what a person most often comes for
             found = identity.read(card, private=False)
             self.listed = card.run(lambda session, begin: session.labels(begin))
-            return found
+        except BaseException:
+            card.leave()  # a command that never returns is not waited for
+            raise
+        card.close()
+        return found
 
     def validity(self) -> Validity:
         return self._once("validity", self._validity)

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The faults, each with the code that the doctor must name, written by hand; and the pairs, with the one that comes first."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import struct
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cpxd_lab import ATR_CPS2TER, Foreign, card, card_with_codes, image, with_files
+from doctor_bench import MODULE, Bench, Case
+
+from simulator.cardos import make_card
+
+Fault = Callable[[Bench, Case], None]
+FAULTS: dict[str, tuple[str, int, Fault]] = {}  # name: code, exit code, what to do
+
+
+def fault(code: str, verdict: int) -> Callable[[Fault], Fault]:
+    def keep(make: Fault) -> Fault:
+        FAULTS[make.__name__] = (code, verdict, make)
+        return make
+
+    return keep
+
+
+# --- the service
+
+
+@fault("CPX-101", 3)
+def pcscd_absent(bench: Bench, case: Case) -> None:
+    case.pcscd = case.folder / "none.comm"
+    (case.root / "usr/sbin/pcscd").unlink()
+
+
+@fault("CPX-101", 3)
+def pcscd_dead(bench: Bench, case: Case) -> None:
+    case.pcscd = case.folder / "p.comm"
+    case.listening(case.pcscd).close()
+
+
+@fault("CPX-101", 3)
+def pcscd_silent(bench: Bench, case: Case) -> None:
+    case.pcscd = case.folder / "p.comm"
+    case.listening(case.pcscd)
+
+
+@fault("CPX-201", 3)
+def pcscd_version(bench: Bench, case: Case) -> None:
+    def other(link: socket.socket) -> None:
+        if link.recv(64):
+            link.sendall(struct.pack("=iiI", 9, 7, 0x8010001D))
+
+    case.pcscd = case.folder / "p.comm"
+    case.listening(case.pcscd, other)
+
+
+# --- readers
+
+
+@fault("CPX-102", 2)
+def no_reader(bench: Bench, case: Case) -> None:
+    case.pcscd = bench.readerless()
+
+
+@fault("CPX-102", 3)
+def reader_without_driver(bench: Bench, case: Case) -> None:
+    case.pcscd = bench.readerless()
+    case.usb("08e6", "3437")
+
+
+@fault("CPX-102", 2)
+def ingenico_without_driver(bench: Bench, case: Case) -> None:
+    case.pcscd = bench.readerless()
+    case.usb("0b00", "0090", ccid=False)
+
+
+@fault("CPX-117", 2)
+def reader_name(bench: Bench, case: Case) -> None:
+    case.reader = "inconnu"
+
+
+@fault("CPX-203", 1)
+def autosuspend(bench: Bench, case: Case) -> None:
+    case.usb("08e6", "3437", control="auto")
+
+
+@fault("CPX-204", 1)
+def ingenico_beside(bench: Bench, case: Case) -> None:
+    case.usb("0b00", "0090", ccid=False)
+
+
+# --- other programs
+
+
+@fault("CPX-118", 2)
+def card_held(bench: Bench, case: Case) -> None:
+    case.exclusive = True
+
+
+@fault("CPX-220", 2)
+def scdaemon_holds(bench: Bench, case: Case) -> None:
+    case.exclusive = True
+    case.process(4321, "scdaemon")
+
+
+@fault("CPX-220", 1)
+def scdaemon_runs(bench: Bench, case: Case) -> None:
+    case.process(4321, "scdaemon")
+
+
+@fault("CPX-221", 1)
+def galss_runs(bench: Bench, case: Case) -> None:
+    case.process(4322, "galsvlux")
+
+
+# --- the card
+
+
+@fault("CPX-103", 2)
+def no_card(bench: Bench, case: Case) -> None:
+    case.card = None
+
+
+@fault("CPX-104", 2)
+def foreign(bench: Bench, case: Case) -> None:
+    case.card = Foreign(bytes.fromhex("3B6500002063CB6800"))
+
+
+@fault("CPX-104", 2)
+def vitale(bench: Bench, case: Case) -> None:
+    case.card = Foreign(bytes.fromhex("3B7513000044 09EA9000".replace(" ", "")))
+
+
+@fault("CPX-104", 2)
+def contactless(bench: Bench, case: Case) -> None:
+    case.card = "cps-medecin:cps3cl"
+
+
+@fault("CPX-105", 2)
+def mute(bench: Bench, case: Case) -> None:
+    case.card = Foreign(b"\x3b")
+
+
+@fault("CPX-105", 2)
+def falls_silent(bench: Bench, case: Case) -> None:
+    case.card_fault = "mute@6-"
+
+
+@fault("CPX-125", 4)
+def cps2ter(bench: Bench, case: Case) -> None:
+    case.card = Foreign(ATR_CPS2TER)
+
+
+@fault("CPX-129", 2)
+def refuses(bench: Bench, case: Case) -> None:
+    case.card_fault = "sw@*=6F00"
+
+
+@fault("CPX-130", 4)
+def damaged(bench: Bench, case: Case) -> None:
+    base = image()
+    numbers = {
+        file.path[-1] for file in base.files if file.path[0] != 0x0002 and file.content[:1] == b"\x30" and len(file.content) > 600
+    }
+    case.card = make_card(with_files(base, {number: b"\xff" * 700 for number in numbers}))
+
+
+@fault("CPX-104", 2)
+def not_ours(bench: Bench, case: Case) -> None:
+    case.card = Foreign(image().atr)
+
+
+# --- the clock, the dates
+
+
+@fault("CPX-112", 3)
+def clock_late(bench: Bench, case: Case) -> None:
+    case.now = datetime.now(UTC) - timedelta(days=400)
+
+
+@fault("CPX-112", 3)
+def clock_before_build(bench: Bench, case: Case) -> None:
+    case.built = datetime.now(UTC) + timedelta(hours=4)
+
+
+@fault("CPX-111", 4)
+def revoked(bench: Bench, case: Case) -> None:
+    case.card = "cpe-opposee:cps3"
+
+
+@fault("CPX-110", 4)
+def expired(bench: Bench, case: Case) -> None:
+    case.card = "cps-expiree:cps3"
+
+
+@fault("CPX-109", 1)
+def expires_soon(bench: Bench, case: Case) -> None:
+    case.card = "cps-expire-bientot:cps4"
+
+
+@fault("CPX-209", 2)
+def not_yet_valid(bench: Bench, case: Case) -> None:
+    case.now = datetime.now(UTC) - timedelta(days=4000)
+    case.built = datetime(2000, 1, 1, tzinfo=UTC)
+    case.put("root/run/systemd/timesync/synchronized")
+    case.config = ["[sign]", f"trust = '{bench.lab.env['CPX_SIM_PKI']}'"]
+
+
+@fault("CPX-210", 1)
+def list_stale(bench: Bench, case: Case) -> None:
+    case.now = datetime.now(UTC) + timedelta(days=60)
+
+
+@fault("CPX-210", 1)
+def no_list(bench: Bench, case: Case) -> None:
+    case.config = ["[sign]", f"trust = '{bench.lab.env['CPX_SIM_PKI']}'"]
+
+
+@fault("CPX-211", 1)
+def authority_unknown(bench: Bench, case: Case) -> None:
+    case.config = ["[login]", "idle = 60"]
+
+
+# --- the codes
+
+
+@fault("CPX-106", 1)
+def pin_last(bench: Bench, case: Case) -> None:
+    case.card = card_with_codes("cps3", pin={"tries_left": 1})
+
+
+@fault("CPX-107", 2)
+def pin_blocked(bench: Bench, case: Case) -> None:
+    case.card = card_with_codes("cps4", pin={"tries_left": 0})
+
+
+@fault("CPX-108", 4)
+def both_blocked(bench: Bench, case: Case) -> None:
+    case.card = card_with_codes("cps3", pin={"tries_left": 0}, unblock={"tries_left": 0})
+
+
+@fault("CPX-207", 1)
+def unblock_blocked(bench: Bench, case: Case) -> None:
+    case.card = card_with_codes("cps4", unblock={"tries_left": 0})
+
+
+@fault("CPX-208", 1)
+def unblock_few_tries(bench: Bench, case: Case) -> None:
+    case.card = card_with_codes("cps3", unblock={"tries_left": 2})
+
+
+@fault("CPX-208", 1)
+def unblock_few_uses(bench: Bench, case: Case) -> None:
+    case.card = card_with_codes("cps3", unblock={"uses_left": 1})
+
+
+# --- cpxd on this workstation
+
+
+@fault("CPX-141", 2)
+def config_wrong(bench: Bench, case: Case) -> None:
+    case.config = ["[login", "idle = "]
+
+
+@fault("CPX-214", 1)
+def cache_blocked(bench: Bench, case: Case) -> None:
+    case.put("cache/cpxd", "a file")
+
+
+@fault("CPX-215", 1)
+def log_blocked(bench: Bench, case: Case) -> None:
+    case.put("state/cpxd", "a file")
+
+
+@fault("CPX-216", 1)
+def socket_stale(bench: Bench, case: Case) -> None:
+    case.listening(case.folder / "run/cpxd/pkcs11.sock").close()
+
+
+@fault("CPX-217", 2)
+def socket_taken(bench: Bench, case: Case) -> None:
+    (case.folder / "run/cpxd/pkcs11.sock").mkdir(parents=True)
+
+
+@fault("CPX-218", 2)
+def daemon_deaf(bench: Bench, case: Case) -> None:
+    case.listening(case.folder / "run/cpxd/pkcs11.sock")
+
+
+@fault("CPX-113", 2)
+def not_registered(bench: Bench, case: Case) -> None:
+    case.firefox()
+
+
+@fault("CPX-222", 2)
+def not_loadable(bench: Bench, case: Case) -> None:
+    case.firefox(("cpxd", "/opt/old/libcpxd-pkcs11.so"))
+
+
+@fault("CPX-223", 1)
+def competitor(bench: Bench, case: Case) -> None:
+    case.firefox(("cpxd", str(MODULE)), ("CPS", "/opt/santesocial/CPS/lib/libcps3_pkcs11_lux.so"))
+
+
+@fault("CPX-224", 3)
+def policy_forbids(bench: Bench, case: Case) -> None:
+    case.put("root/etc/firefox/policies/policies.json", '{"policies": {"SecurityDevices": {"Delete": ["cpxd"]}}}')
+
+
+@fault("CPX-224", 3)
+def policy_broken(bench: Bench, case: Case) -> None:
+    case.put("root/etc/firefox/policies/policies.json", "{")
+
+
+# two at once: the one that comes first. What is broken below makes what is above meaningless.
+PAIRS: tuple[tuple[str, str, str], ...] = (
+    ("pcscd_absent", "no_card", "CPX-101"),
+    ("pcscd_dead", "not_registered", "CPX-101"),
+    ("pcscd_silent", "log_blocked", "CPX-101"),
+    ("pcscd_version", "ingenico_beside", "CPX-201"),
+    ("pcscd_dead", "pin_blocked", "CPX-101"),
+    ("config_wrong", "pcscd_dead", "CPX-141"),
+    ("config_wrong", "pin_blocked", "CPX-141"),
+    ("no_reader", "not_registered", "CPX-102"),
+    ("no_reader", "scdaemon_runs", "CPX-102"),
+    ("reader_without_driver", "socket_taken", "CPX-102"),
+    ("ingenico_without_driver", "galss_runs", "CPX-102"),
+    ("reader_name", "no_card", "CPX-117"),
+    ("autosuspend", "no_card", "CPX-103"),
+    ("autosuspend", "pin_blocked", "CPX-107"),
+    ("autosuspend", "pin_last", "CPX-203"),
+    ("ingenico_beside", "vitale", "CPX-104"),
+    ("scdaemon_holds", "pin_blocked", "CPX-220"),
+    ("scdaemon_holds", "expired", "CPX-220"),
+    ("scdaemon_runs", "pin_blocked", "CPX-107"),
+    ("card_held", "revoked", "CPX-118"),
+    ("card_held", "not_registered", "CPX-118"),
+    ("no_card", "not_registered", "CPX-103"),
+    ("no_card", "clock_before_build", "CPX-103"),
+    ("foreign", "cache_blocked", "CPX-104"),
+    ("mute", "socket_taken", "CPX-105"),
+    ("falls_silent", "daemon_deaf", "CPX-105"),
+    ("cps2ter", "not_registered", "CPX-125"),
+    ("damaged", "not_registered", "CPX-130"),
+    ("refuses", "log_blocked", "CPX-129"),
+    ("clock_late", "pin_blocked", "CPX-112"),
+    ("clock_before_build", "expired", "CPX-112"),
+    ("clock_before_build", "revoked", "CPX-112"),
+    ("revoked", "not_registered", "CPX-111"),
+    ("expired", "socket_taken", "CPX-110"),
+    ("expired", "not_registered", "CPX-110"),
+    ("expires_soon", "cache_blocked", "CPX-109"),
+    ("list_stale", "pin_blocked", "CPX-107"),
+    ("no_list", "pin_last", "CPX-210"),
+    ("pin_blocked", "not_registered", "CPX-107"),
+    ("both_blocked", "socket_taken", "CPX-108"),
+    ("unblock_blocked", "socket_taken", "CPX-217"),
+    ("pin_last", "log_blocked", "CPX-106"),
+    ("unblock_few_tries", "competitor", "CPX-208"),
+    ("cache_blocked", "socket_taken", "CPX-217"),
+    ("socket_stale", "not_registered", "CPX-216"),
+)
+
+
+def blocked_and_expired() -> object:
+    """One card that has both: unblocking it would help nobody."""
+    base = image("cps-expiree")
+    pins = tuple(dataclasses.replace(p, tries_left=0) if p.reference == 1 else p for p in base.pins)
+    return make_card(dataclasses.replace(base, pins=pins))
+
+
+__all__ = ["FAULTS", "PAIRS", "Path", "blocked_and_expired", "card"]

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cpxd doctor`, `cpxd explain` as commands: output, exit codes, the bundle, the trial of the keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cpxd_lab import PIN, card, card_with_codes, cpxd, fails, image, tries, value, with_codes
+
+from cpxd import errors
+from cpxd.doctor import contacts, usb
+from cpxd.doctor.explain import explain, table
+from simulator import personas
+from simulator.lab import Lab
+
+PEOPLE = ("cps-medecin", "cps-pharmacien", "cpe-anonyme", "cpf-interne", "cps-retraite")
+
+
+def test_json_is_one_object_a_check(lab: Lab) -> None:
+    lab.insert(0, card())
+    result = cpxd(lab, "doctor", "--json")
+    checks = result.json["checks"]
+    assert result.json["codes_spent"] == 0 and {"pcsc", "reader", "card", "pin"} <= {check["id"] for check in checks}
+    for check in checks:
+        assert set(check) == {"id", "family", "status", "code", "title", "detail", "fix", "verdict", "evidence"}
+        assert check["fix"] is None or check["fix"]["kind"] in ("command", "phone", "web", "physical")
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_screen_of_a_blocked_card(lab: Lab, language: str) -> None:
+    handle = lab.insert(0, card("cps-pin-bloque"))
+    result = cpxd(lab, "doctor", "--lang", language)
+    assert result.code == 2 and "CPX-107 ✗" in result.out and "→ cpxd unblock" in result.out
+    assert ("Verdict : traitez d'abord CPX-107" if language == "fr" else "Verdict: deal with CPX-107 first") in result.out
+    assert with_codes(handle.trace) == []
+
+
+def test_the_list_names_every_check(lab: Lab) -> None:
+    result = cpxd(lab, "doctor", "--list")
+    assert result.code == 0 and "CPX-107" in result.out and "CPX-102" in result.out
+
+
+@pytest.mark.parametrize("persona", PEOPLE)
+@pytest.mark.parametrize("model", ["cps3", "cps4"])
+def test_no_personal_data_in_the_bundle(lab: Lab, tmp_path: Path, persona: str, model: str) -> None:
+    person = personas.load(persona)
+    lab.insert(0, card(persona, model))
+    target = tmp_path / "bundle.json"
+    cpxd(lab, "card", "--pin", codes=[PIN])
+    cpxd(lab, "doctor", "--bundle", str(target), "--all")
+    text = target.read_text(encoding="utf-8")
+    assert json.loads(text)["checks"]
+    holder = person.holder
+    words = {holder.family_name, holder.given_names, holder.identifier, person.card.number, image(persona, model).atr.hex()}
+    words |= {str(getattr(situation, "organization_name", "")) for situation in person.situations}
+    for word in words - {"", "None"}:
+        assert str(word).casefold() not in text.casefold(), f"{word!r} is in the bundle"
+    assert target.stat().st_size > 500
+
+
+def test_bundle_cannot_be_written(lab: Lab, tmp_path: Path) -> None:
+    lab.insert(0, card())
+    fails(cpxd(lab, "doctor", "--bundle", str(tmp_path / "none" / "file")), 40)
+
+
+@pytest.mark.parametrize("model", ["cps3", "cps4"])
+def test_trial_of_each_key(lab: Lab, model: str) -> None:
+    virtual = card(model=model)
+    handle = lab.insert(0, virtual)
+    result = cpxd(lab, "doctor", "--essai", "--json", codes=[PIN])
+    assert result.code == 0 and [r["operation"] for r in result.json] == ["pin", "signature", "authentication"]
+    assert all(r["done"] for r in result.json)
+    assert len(with_codes(handle.trace)) == 1 and tries(virtual) == 3
+
+
+def test_the_pin_works_and_the_signature_does_not(lab: Lab) -> None:
+    handle = lab.insert(0, card())
+    assert cpxd(lab, "doctor", "--essai", codes=[PIN]).code == 0
+    count = next(n for n, (sent, _) in enumerate(handle.trace) if sent[1] == 0x2A)
+    handle = lab.insert(0, card(), f"sw@{count}-=6F00")
+    result = cpxd(lab, "doctor", "--essai", codes=[PIN])
+    assert result.code == 4 and "✓ Le code porteur marche." in result.out and "✗ la clé de signature ne marche pas" in result.out
+
+
+def test_a_wrong_pin_ends_the_trial(lab: Lab) -> None:
+    virtual = card()
+    lab.insert(0, virtual)
+    fails(cpxd(lab, "doctor", "--essai", codes=["9999"]), 20)
+    assert tries(virtual) == 2
+
+
+# --- codes
+
+
+@pytest.mark.parametrize(
+    ("asked", "family", "code"),
+    [
+        ("CPX-107", "CPX", "CPX-107"),
+        ("cpx220", "CPX", "CPX-220"),
+        ("CKR_PIN_LOCKED", "CKR", "0xA4"),
+        ("0x000000a4", "CKR", "0xA4"),
+        ("0x80100069", "PCSC", "0x80100069"),
+        ("80100069", "PCSC", "0x80100069"),
+        ("SCARD_E_NO_SERVICE", "PCSC", "0x8010001D"),
+        ("6983", "SW", "6983"),
+        ("69 83", "SW", "6983"),
+        ("SW 63C2", "SW", "63Cx"),
+        ("6110", "SW", "61xx"),
+        ("sec_error_no_token", "NSS", "SEC_ERROR_NO_TOKEN"),
+        ("F003", "SSV", "F003"),
+        ("8003", "GALSS", "8003"),
+    ],
+)
+def test_explain(asked: str, family: str, code: str) -> None:
+    assert (family, code) in {(item.family, item.code) for item in explain(asked)}
+
+
+@pytest.mark.parametrize("asked", ["", "zut", "CPX-9999", "FFFFFFFFFFFF", "0x", "CKR_", "69", "é\x00"])
+def test_explain_what_is_not_known(lab: Lab, asked: str) -> None:
+    assert explain(asked) == []
+
+
+def test_explain_knows_every_error_in_both_languages() -> None:
+    kinds, rows = [errors.CpxError], {row.code: row for row in table()}
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        assert kind.code in rows, kind
+    for row in rows.values():
+        assert row.meaning.fr and row.meaning.en and row.do.fr and row.do.en, row.code
+        assert "{" not in row.meaning.fr + row.do.en
+
+
+def test_explain_as_a_command(lab: Lab) -> None:
+    assert "unblock" in cpxd(lab, "explain", "CKR_PIN_LOCKED", "--lang", "en").out
+    assert cpxd(lab, "explain", "6983", "--json").json[0]["meaning"]["en"] == "Code blocked."
+    fails(cpxd(lab, "explain", "zut"), 2)
+
+
+# --- data
+
+
+def test_every_contact_has_a_source_and_a_date() -> None:
+    assert len(contacts.contacts()) >= 6
+    for contact in contacts.contacts():
+        assert contact.source and contact.date and contact.words.fr and contact.words.en
+
+
+@pytest.mark.parametrize("kind", ["CPS", "CPF", "CPE", "CPA", "CDE", "CDA", None])
+def test_every_kind_of_card_has_somebody_to_ask(kind: str | None) -> None:
+    for anonymous in (False, True):
+        assert contacts.advise("new_card", kind, anonymous=anonymous).fr
+        assert contacts.advise("unblock_code", kind, anonymous=anonymous).en
+
+
+def test_an_anonymous_card_is_its_responsible_persons_matter() -> None:
+    assert "responsable" in contacts.advise("new_card", "CPE", anonymous=True).fr
+    assert "TOPS" in contacts.advise("new_card", "CPE", anonymous=False).fr
+
+
+def test_terminals_have_well_formed_ids() -> None:
+    import re
+
+    assert "0b00:0090" in usb.terminals()
+    assert all(re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", key) for key in usb.terminals())
+
+
+def test_unblock_when_nothing_helps_any_more(lab: Lab) -> None:
+    virtual = card_with_codes("cps3", pin={"tries_left": 0}, unblock={"tries_left": 0})
+    handle = lab.insert(0, virtual)
+    line = fails(cpxd(lab, "unblock", codes=["12345678", "2580"]), 24)
+    assert "F501" in line and "e-CPS" in line and "Nouvelle carte" in line
+    assert with_codes(handle.trace) == [] and value(virtual) == PIN

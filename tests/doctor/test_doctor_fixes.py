@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is printed as a fix is run as it is printed, and the next examination is then green; --fix touches what is local only."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from doctor_bench import MODULE, Bench
+from doctor_faults import FAULTS
+
+PRINTED = ("cache_blocked", "log_blocked", "socket_stale", "socket_taken", "not_registered", "not_loadable", "competitor")
+AUTOMATIC = ("cache_blocked", "log_blocked", "socket_stale", "socket_taken", "not_registered", "not_loadable")
+ON_THE_CARD = ("pin_blocked", "pin_last", "both_blocked", "revoked", "expired", "damaged")
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_the_printed_fix_works(bench: Bench, name: str) -> None:
+    code, _, make = FAULTS[name]
+    with bench.case() as case:
+        make(bench, case)
+        bench.insert(case)
+        first = next(check for check in bench.examine(case)["checks"] if check["code"] == code)
+        assert first["fix"]["kind"] == "command"
+        subprocess.run(first["fix"]["value"], shell=True, check=True, capture_output=True, timeout=20)  # noqa: S602 - as a person does
+        answer = bench.examine(case)
+    assert (answer["verdict"], answer["causes"]) == (0, []), answer["screen"]
+
+
+@pytest.mark.parametrize("name", AUTOMATIC)
+def test_fix_repairs_by_itself(bench: Bench, name: str) -> None:
+    code, _, make = FAULTS[name]
+    with bench.case() as case:
+        make(bench, case)
+        bench.insert(case)
+        answer = bench.examine(case, fix=True)
+    assert answer["repaired"] == [code]
+    assert (answer["verdict"], answer["causes"]) == (0, []), answer["screen"]
+
+
+@pytest.mark.parametrize("name", ON_THE_CARD)
+def test_fix_does_nothing_to_a_card(bench: Bench, name: str) -> None:
+    with bench.case() as case:
+        FAULTS[name][2](bench, case)
+        bench.insert(case)
+        before = bench.lab.card(0).card.state()  # type: ignore[attr-defined]
+        answer = bench.examine(case, fix=True)
+        assert answer["repaired"] == [] and bench.lab.card(0).card.state() == before  # type: ignore[attr-defined]
+
+
+def test_nothing_is_lost_when_something_is_moved_aside(bench: Bench) -> None:
+    with bench.case() as case:
+        FAULTS["cache_blocked"][2](bench, case)
+        bench.insert(case)
+        bench.examine(case, fix=True)
+        assert (case.folder / "cache" / "cpxd.old").read_text() == "a file"
+
+
+def test_nss_really_loads_the_module_or_says_that_it_does_not(bench: Bench, tmp_path: Path) -> None:
+    with bench.case() as case:
+        case.firefox(("cpxd", str(MODULE)))
+        bench.insert(case)
+        codes = [check for check in bench.examine(case, browser=True)["checks"] if check["id"] == "load"]
+    assert [check["status"] for check in codes] in (["ok"], ["error"])
