@@ -248,14 +248,16 @@ def _code(virtual: VirtualCard, reference: int) -> Any:
     return virtual.state()["codes"][str(reference)]
 
 
+_threads = ThreadPoolExecutor(2)  # the same ones for all tests: each keeps a fork server
+
+
 def in_parallel(labs: Sequence[Lab], work: Callable[[Lab, Item], list[str]], items: Sequence[Item]) -> list[str]:
     """What `work` says of each item, each lab in a thread of its own."""
 
     def share(number: int) -> list[str]:
         return [trouble for item in items[number :: len(labs)] for trouble in work(labs[number], item)]
 
-    with ThreadPoolExecutor(len(labs)) as pool:
-        return list(itertools.chain(*pool.map(share, range(len(labs)))))
+    return list(itertools.chain(*_threads.map(share, range(len(labs)))))
 
 
 class Terminal:
