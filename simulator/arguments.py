@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from simulator import kitarguments
+from simulator import kitarguments, replay
 from simulator.errors import UsageError
 from simulator.psc import arguments as psc_arguments
 
@@ -136,6 +136,14 @@ def parser() -> argparse.ArgumentParser:
         help=tr("un lab piloté par une socket, pour des tests", "a lab driven over a socket, for tests"),
     )
     kitarguments.serve(serve, english=_language[0] == "en")
+    again = names.add_parser(
+        "replay",
+        parents=[language],
+        help=tr(
+            "rejouer une trace de « cpxd trace » sur une carte virtuelle", "replay a trace of “cpxd trace” on a virtual card"
+        ),
+    )
+    replay.add(again, english=_language[0] == "en")
     return top
 
 

@@ -207,6 +207,12 @@ def _serve(options: argparse.Namespace) -> int:
     return server.serve(options.card, slots=options.slots, socket_path=options.socket, pinpad=options.pinpad, say=say)
 
 
+def _replay(options: argparse.Namespace) -> int:
+    from simulator import replay
+
+    return replay.run(options, english=tr("", "en") == "en")
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "personas": _personas,
     "run": _run,
@@ -215,6 +221,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "psc": _psc,
     "make": _make,
     "serve": _serve,
+    "replay": _replay,
 }
 
 

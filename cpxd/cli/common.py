@@ -64,7 +64,7 @@ def open_card(options: argparse.Namespace) -> desk.OpenCard:
     """The card that the options name, or the only one."""
     settings = config.load()
     place = desk.choose(options.reader)
-    return desk.OpenCard(place.state.name, settings)
+    return desk.OpenCard(place.state.name, settings, getattr(options, "observer", None))  # cpxd trace watches
 
 
 def show_json(value: Any) -> None:

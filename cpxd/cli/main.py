@@ -78,6 +78,8 @@ _COMMANDS = {
     "explain": "explain",
     "unblock": "unblock",
     "rescue": "rescue",
+    "status": "status",
+    "trace": "trace",
 }
 
 

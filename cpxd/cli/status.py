@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cpxd status`: the card in one look; with --watch, at each change of the readers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cpxd import config, errors
+from cpxd.cli.common import add_json, add_reader, show_json, show_lines
+from cpxd.errors import Exit
+from cpxd.text import printable, tr, tries
+
+if TYPE_CHECKING:
+    from cpxd.service.status import Status
+
+_REFRESH = 300.0  # seconds: days pass, and lists of opposition come in
+_AWAY = 2.0  # seconds between two looks while there is no PC/SC service
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    text = tr("la carte d'un coup d'œil", "the card in one look")
+    parser = commands.add_parser("status", parents=[common], help=text, description=text)
+    parser.add_argument(
+        "--watch", action="store_true", help=tr("suivre les changements, jusqu'à Ctrl-C", "follow changes, until Ctrl-C")
+    )
+    add_reader(parser)
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from cpxd.service import status
+
+    settings = config.load()
+    if options.watch:
+        return _watch(options, settings)
+    found = status.look(settings, options.reader)
+    if options.json:
+        show_json(status.as_json(found))
+    else:
+        show_lines(lines(found))
+    return Exit.DONE if found.trouble is None else int(found.trouble.exit)
+
+
+def _watch(options: argparse.Namespace, settings: config.Settings) -> int:
+    from cpxd.service import status
+
+    clears = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb") and not options.json
+    try:
+        for _ in _changes():
+            found = status.look(settings, options.reader)
+            if options.json:
+                print(json.dumps(status.as_json(found), ensure_ascii=False), flush=True)
+                continue
+            if clears:
+                print("\x1b[2J\x1b[H", end="")
+            show_lines(lines(found))
+            print(flush=True)
+    except KeyboardInterrupt:
+        pass
+    return Exit.DONE
+
+
+def _changes() -> Iterator[None]:
+    """Now, and at each change of readers and cards; it rests in PC/SC meanwhile."""
+    import time
+
+    from cpxd.reader.pcsc import Context
+
+    while True:
+        try:
+            with Context() as context:
+                known = context.states()
+                yield
+                while True:
+                    found = context.wait(known, _REFRESH)
+                    seen = [(s.name, s.present, s.mute, s.atr) for s in found]
+                    if seen != [(s.name, s.present, s.mute, s.atr) for s in known]:
+                        yield
+                    elif found == known:
+                        time.sleep(0.05)
+                    known = found
+        except errors.CpxError:
+            yield
+            time.sleep(_AWAY)
+
+
+def lines(found: Status) -> Iterator[str]:
+    """The page."""
+    if found.identity is None or found.validity is None:
+        trouble = found.trouble
+        yield f"✗ {trouble}" if trouble is not None else "?"
+        yield tr("→ cpxd doctor (diagnostic), cpxd rescue (pas à pas)", "→ cpxd doctor (diagnosis), cpxd rescue (step by step)")
+        return
+    from cpxd.cli import card_text
+    from cpxd.cli.pin import lines as code_lines
+    from cpxd.cli.validity import answer_line
+
+    pin, unblock = found.identity.codes.pin, found.identity.codes.unblock
+    codes = code_lines(found.identity.codes)
+    yield from (line for line in card_text.lines(found.identity) if line not in codes)
+    yield f"{tr('Opposition', 'Revocation'):<20}{answer_line(found.validity.answer)}"
+    yield f"{tr('Code porteur', 'PIN'):<20}{dots(pin.tries_left, pin.max_tries or 3)}  {tries(pin.tries_left)}"
+    yield f"{tr('Code de déblocage', 'Unblock code'):<20}{tries(unblock.tries_left)}"
+    if pin.blocked:
+        yield tr("→ cpxd unblock", "→ cpxd unblock")
+    if found.events:
+        yield tr("Derniers événements :", "Last events:")
+        yield from (f"  {_event(line)}" for line in found.events)
+
+
+def dots(left: int, most: int) -> str:
+    """●●○: tries left of those there were."""
+    return "●" * left + "○" * max(0, most - left)
+
+
+def _event(line: str) -> str:
+    try:
+        entry = json.loads(line)
+        moment, rest = entry.pop("time"), entry.pop("event")
+        return printable(f"{moment[:16].replace('T', ' ')}  {rest} " + " ".join(str(v) for v in entry.values()))
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return printable(line)[:120]
