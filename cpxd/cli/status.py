@@ -6,7 +6,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +19,11 @@ from cpxd.errors import Exit
 from cpxd.text import printable, tr, tries
 
 if TYPE_CHECKING:
+    from cpxd.reader.pcsc import ReaderState
     from cpxd.service.status import Status
 
 _REFRESH = 300.0  # seconds: days pass, and lists of opposition come in
+_SPURIOUS = 0.05
 _AWAY = 2.0  # seconds between two looks while there is no PC/SC service
 
 
@@ -67,27 +72,36 @@ def _watch(options: argparse.Namespace, settings: config.Settings) -> int:
 
 
 def _changes() -> Iterator[None]:
-    """Now, and at each change of readers and cards; it rests in PC/SC meanwhile."""
-    import time
+    """Now, and at each change of readers and cards. The thread rests in PC/SC, which Ctrl-C does not wake; this one it does."""
+    news: queue.SimpleQueue[None] = queue.SimpleQueue()
+    threading.Thread(target=_follow, args=(news,), daemon=True).start()
+    while True:
+        news.get()
+        yield
 
+
+def _follow(news: queue.SimpleQueue[None]) -> None:
     from cpxd.reader.pcsc import Context
 
     while True:
         try:
             with Context() as context:
                 known = context.states()
-                yield
+                news.put(None)
                 while True:
                     found = context.wait(known, _REFRESH)
-                    seen = [(s.name, s.present, s.mute, s.atr) for s in found]
-                    if seen != [(s.name, s.present, s.mute, s.atr) for s in known]:
-                        yield
+                    if _seen(found) != _seen(known):
+                        news.put(None)
                     elif found == known:
-                        time.sleep(0.05)
+                        time.sleep(_SPURIOUS)
                     known = found
         except errors.CpxError:
-            yield
+            news.put(None)
             time.sleep(_AWAY)
+
+
+def _seen(states: list[ReaderState]) -> list[tuple[str, bool, bool, bytes]]:
+    return [(state.name, state.present, state.mute, state.atr) for state in states]
 
 
 def lines(found: Status) -> Iterator[str]:
