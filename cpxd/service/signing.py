@@ -80,7 +80,7 @@ class CardDecrypter:
 
 
 def open_mail(card: OpenCard, mail: bytes) -> bytes:
-    """What a mail encrypted to this card holds, the PIN being proved. Raises BadDocument, KeyUnavailable, MechanismUnavailable."""
+    """What a mail encrypted to this card holds, the PIN being proved. BadDocument, KeyUnavailable, MechanismUnavailable."""
     from cpxd.signature import smime
 
     return smime.decrypt(mail, CardDecrypter(card))

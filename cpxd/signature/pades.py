@@ -62,17 +62,35 @@ def sign(
     from pyhanko.pdf_utils.misc import PdfError
     from pyhanko.sign.general import SigningError
 
+    watched = _Watched(signer)
     try:
         writer = _open(document)
-        signing = _pdf_signer(writer, signer, appearance=appearance, timestamper=timestamper, long_term=long_term, at=at)
+        signing = _pdf_signer(writer, watched, appearance=appearance, timestamper=timestamper, long_term=long_term, at=at)
         output = BytesIO()
         asyncio.run(signing.async_sign_pdf(writer, output=output))
         return output.getvalue()
+    except errors.CpxError:
+        raise
     except (PdfError, SigningError) as error:
         raise bad_pdf(error) from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OSError) as error:
-        # what a broken PDF makes pyHanko stumble on
+    except Exception as error:  # a broken PDF makes pyHanko stumble in a dozen ways
+        if watched.failed:
+            raise  # not the document's fault
         raise bad_pdf(f"{type(error).__name__}") from None
+
+
+class _Watched:
+    """A signer, and whether it failed."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self.certificate, self.padding, self.failed = signer.certificate, signer.padding, False
+
+    def sign(self, digest: bytes) -> bytes:
+        self.failed = True
+        signature = self._signer.sign(digest)
+        self.failed = False
+        return signature
 
 
 def bad_pdf(reason: object) -> errors.BadDocument:

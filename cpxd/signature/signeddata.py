@@ -66,6 +66,8 @@ def _verify(der: bytes, digest_of: DigestOf | None, content_type: str) -> Signed
     signed = info["content"]
     _must(len(signed["signer_infos"]) == 1, "not exactly one signer")
     signer = signed["signer_infos"][0]
+    for part in (info, signed, signer, signed["encap_content_info"]):
+        _must(_nothing_more(part), "bytes that belong to nothing")
     _must(signed["encap_content_info"]["content_type"].native == content_type, "content type")
     content = _content(signed)
     _must(content is None or digest_of is None, "content both inside and beside")
@@ -107,6 +109,11 @@ def _verify(der: bytes, digest_of: DigestOf | None, content_type: str) -> Signed
 def _must(condition: bool, reason: str) -> None:
     if not condition:
         raise BadSignature(reason)
+
+
+def _nothing_more(part: core.Sequence) -> bool:
+    """Whether the fields of a sequence are all that is in it."""
+    return sum(len(part[name].dump()) for name in part) == len(part.contents)
 
 
 def _absent(value: core.Asn1Value) -> bool:

@@ -39,13 +39,7 @@ def request(url: str, digest: bytes, fetch: Fetch) -> Stamp:
     """A time stamp over a SHA-256 hash. Raises StampFailed, WrongClock."""
     if not url:
         raise errors.StampFailed(reason=tr("aucune autorité configurée", "no authority configured"))
-    try:
-        token = asyncio.run(client(url, fetch).async_timestamp(digest, "sha256")).dump()
-    except errors.CpxError:
-        raise
-    except Exception as error:  # pyHanko and asn1crypto raise many kinds on what a server answers
-        raise errors.StampFailed(reason=_short(error)) from None
-    return checked(token, digest)
+    return checked(asyncio.run(client(url, fetch).async_timestamp(digest, "sha256")).dump(), digest)
 
 
 def checked(token: bytes, digest: bytes) -> Stamp:
@@ -72,8 +66,13 @@ def client(url: str, fetch: Fetch) -> TimeStamper:
             return tsp.TimeStampResp.load(fetch(url, req.dump(), _KIND))
 
         async def async_timestamp(self, message_digest: bytes, md_algorithm: str) -> cms.ContentInfo:
-            token = await super().async_timestamp(message_digest, md_algorithm)
-            checked(token.dump(), message_digest)
+            try:
+                token = await super().async_timestamp(message_digest, md_algorithm)
+                checked(token.dump(), message_digest)
+            except errors.CpxError:
+                raise
+            except Exception as error:  # pyHanko and asn1crypto raise many kinds on what a server answers
+                raise errors.StampFailed(reason=_short(error)) from None
             return token
 
     return Client()
@@ -114,7 +113,7 @@ def _check_usage(part: SignedPart) -> None:
 
 
 def _short(error: Exception) -> str:
-    return str(error) if isinstance(error, FetchError | errors.CpxError) else f"{type(error).__name__}: {error}"[:200]
+    return str(error) if isinstance(error, FetchError) else f"{type(error).__name__}: {error}"[:200]
 
 
 def _minute(moment: datetime) -> str:

@@ -222,3 +222,25 @@ def test_nothing_is_signed_with_a_level_that_a_format_has_not() -> None:
         with pytest.raises(errors.Usage):
             Options(format, level)  # type: ignore[arg-type]
     assert signing.MAX_DOCUMENT
+
+
+def test_authority_lost_between_the_probe_and_the_document(
+    plain: SoftSigner, trust: TrustStore, authority: Authority, network: Network
+) -> None:
+    """It is the network's fault then, not the document's."""
+    for format, content in (("pades", documents.pdf("x")), ("cades", TEXT), ("xades", documents.XML)):
+        authority.down = set()
+        prepared = Signing(plain, Options(format, "t", tsa=TSA_URL), trust=trust, fetch=network, now=now())  # type: ignore[arg-type]
+        authority.down = {TSA_URL}
+        with pytest.raises(errors.StampFailed):
+            prepared.sign(document(content))
+
+
+def test_a_signer_that_fails_is_not_the_document_s_fault(plain: SoftSigner) -> None:
+    def lost(digest: bytes) -> bytes:
+        raise errors.CardRemoved()
+
+    plain.sign = lost  # type: ignore[method-assign]
+    for format, content in (("pades", documents.pdf("x")), ("cades", TEXT), ("xades", documents.XML), ("smime", documents.MAIL)):
+        with pytest.raises(errors.CardRemoved):
+            Signing(plain, Options(format), trust=None, fetch=None, now=now()).sign(document(content))  # type: ignore[arg-type]

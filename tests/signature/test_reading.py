@@ -186,3 +186,17 @@ def test_mail_whose_subject_was_changed(plain: SoftSigner, trust: TrustStore, ne
     assert accepted(b"Received: from relay\r\nDKIM-Signature: v=1\r\n" + mail, trust, network), "what carriers add"
     assert not accepted(mail.replace(b"Subject: ", b"Subject: Re: ", 1), trust, network)
     assert not accepted(mail.replace(b"To: confrere", b"To: eve", 1), trust, network)
+
+
+def test_lengths_that_reach_into_the_padding_of_a_pdf(signer: SoftSigner, trust: TrustStore, network: Network) -> None:
+    """The CMS in a PDF is followed by zeros, which no outer length may take in."""
+    document = pades.sign(documents.pdf("x"), signer)
+    start = document.index(b"/Contents <") + len(b"/Contents <")
+    for position in range(start * 8, (start + 120) * 8):
+        changed = bytearray(document)
+        changed[position // 8] ^= 1 << position % 8
+        try:
+            found = reading.read(bytes(changed), None)
+        except NotSigned:
+            continue
+        assert all(one.broken for one in found), position - start * 8
