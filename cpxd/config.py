@@ -48,6 +48,9 @@ class Settings:
     pkcs11_chain: str = ""  # folder of more issuing certificates to offer (test authorities)
     login_idle: int = field(default=14400, metadata={"limit": 86400})  # unused that long, a login ends; 0: never
     login_on_removal: str = field(default="logout", metadata={"choices": ("logout", "lock", "hook")})
+    api_enabled: bool = True  # https on the loopback, for allowed sites (docs/API.md); the unix socket is always there
+    api_port: int = field(default=14443, metadata={"least": 1024, "limit": 65535})
+    api_consent: float = 1.0  # a question answered faster than that was not read, and is asked again
     login_hook: str = ""  # the program that on_removal = "hook" runs, by its absolute path
 
 
@@ -125,6 +128,6 @@ def _checked(path: Path, section: str, key: str, value: object) -> object:
 def _allowed(name: str, value: object) -> bool:
     if isinstance(value, float):
         return 0 < value <= 3600
-    if isinstance(value, int):
-        return 0 <= value <= int(_RULES[name].get("limit", 3600))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(_RULES[name].get("least", 0)) <= value <= int(_RULES[name].get("limit", 3600))
     return value in _RULES[name].get("choices", (value,))

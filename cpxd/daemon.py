@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon: one a user. It owns the readers and serves the PKCS#11 socket, until it is told to end."""
+"""The daemon: one a user. It owns the readers and serves the PKCS#11 socket and the API, until it is told to end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cpxd import errors, log
+from cpxd.api.listener import Door
 from cpxd.config import Settings, run_home
 from cpxd.pkcs11.server import Server
 from cpxd.service.hub import Hub
@@ -52,6 +53,8 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     await hub.start()  # first: who knows a slot's number from before must find it; connections wait in the backlog
     door = Server(hub, settings, os.getuid())
     accepting = await loop.create_unix_server(door.connection, sock=listening)
+    api = Door(hub, settings)
+    api.start()
     watch = LockWatch(hub.lock)
     await watch.start()
     log.write("serve", operation="start")
@@ -62,6 +65,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         _tell_systemd("STOPPING=1")
         accepting.close()
         watch.stop()
+        await api.stop()
         await door.close()
         await hub.stop()
         log.write("serve", operation="end")

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sockets of this door: TLS on 127.0.0.1 and ::1, and the user's own unix socket. Who connects is known before they speak.
+
+The HTTP library is loaded at the first connection that may speak; until then the daemon stays as small as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cpxd import errors, log
+from cpxd.api import peer
+from cpxd.config import Settings, run_home
+from cpxd.service.hub import Hub
+
+if TYPE_CHECKING:
+    from cpxd.api.http import Http
+
+SOCKET_NAME = "api.sock"
+_BACKLOG = 64
+_CONNECTIONS = 64
+_AT_ONCE = 32  # connections accepted before the loop has its turn
+_HANDSHAKE = 5.0  # seconds
+_AT_ONCE_CLOSED = struct.pack("ii", 1, 0)  # SO_LINGER: a reset, nothing is sent
+
+
+def api_socket() -> Path:
+    return run_home() / SOCKET_NAME
+
+
+class Door:
+    """Made and used on the loop. A port that is taken is logged and no reason for the daemon to fail."""
+
+    def __init__(self, hub: Hub, settings: Settings) -> None:
+        self._hub, self._settings = hub, settings
+        self._loop = asyncio.get_running_loop()
+        self._listening: list[socket.socket] = []
+        self._unix: Path | None = None
+        self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loading = asyncio.Lock()
+        self._http: Http | None = None
+
+    def start(self) -> None:
+        """Raises BadFile when the unix socket cannot be made."""
+        self._listen(_unix_socket(api_socket()))
+        self._unix = api_socket()
+        if not self._settings.api_enabled:
+            return
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            try:
+                self._listen(_tcp_socket(family, address, self._settings.api_port))
+            except OSError as error:
+                log.write("api-port", operation=address, error=errno_name(error))
+
+    async def stop(self) -> None:
+        for listening in self._listening:
+            self._loop.remove_reader(listening.fileno())
+            listening.close()
+        if self._unix is not None:
+            self._unix.unlink(missing_ok=True)
+        for task in self._tasks:
+            task.cancel()
+        if self._http is not None:
+            await self._http.close()
+
+    def _listen(self, listening: socket.socket) -> None:
+        listening.setblocking(False)
+        listening.listen(_BACKLOG)
+        self._listening.append(listening)
+        self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            who = _same_user(connection)
+            if who is None or self._open >= _CONNECTIONS:
+                if who is None:
+                    log.write("api-foreign-user")
+                _refuse(connection)
+                continue
+            self._open += 1
+            task = self._loop.create_task(self._admit(connection, who))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _admit(self, connection: socket.socket, pid: int) -> None:
+        try:
+            connection.setblocking(False)
+            async with self._loading:
+                if self._http is None:
+                    await asyncio.to_thread(_load)
+                    from cpxd.api.http import Http
+
+                    self._http = Http(self._hub, self._settings)
+            port = None if connection.family == socket.AF_UNIX else self._settings.api_port
+            protocol = self._http.connection(port, pid, self._gone)
+            tls = None if port is None else await asyncio.to_thread(self._http.tls)
+            await self._loop.connect_accepted_socket(
+                lambda: protocol,
+                connection,
+                ssl=tls,
+                ssl_handshake_timeout=_HANDSHAKE if tls else None,
+                ssl_shutdown_timeout=1.0 if tls else None,
+            )
+        except (OSError, errors.CpxError) as error:
+            self._gone()
+            connection.close()
+            if isinstance(error, errors.CpxError):
+                log.write("error", code=error.code)
+        except BaseException:
+            self._gone()
+            connection.close()
+            raise
+
+    def _gone(self) -> None:
+        self._open -= 1
+
+
+def _load() -> None:
+    import cpxd.api.http  # noqa: F401 - the HTTP library takes a moment, which the loop need not wait for
+
+
+def _same_user(connection: socket.socket) -> int | None:
+    """The process (0 by TCP) when it is this user's; None: refuse."""
+    if connection.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError, struct.error):
+            pid, uid = peer.unix_peer(connection)
+            return pid if uid == os.getuid() else None
+        return None
+    return 0 if peer.tcp_uid(connection) == os.getuid() else None
+
+
+def _refuse(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE_CLOSED)
+    connection.close()
+
+
+def _tcp_socket(family: int, address: str, port: int) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((address, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        path.unlink(missing_ok=True)  # left by a daemon that was killed: ours holds the lock
+        mask = os.umask(0o177)
+        try:
+            made.bind(str(path))
+        finally:
+            os.umask(mask)
+    except OSError as error:
+        made.close()
+        raise errors.BadFile(file=path, reason=error.strerror or error) from None
+    return made
+
+
+def errno_name(error: OSError) -> str:
+    import errno
+
+    return errno.errorcode.get(error.errno or 0, "?")

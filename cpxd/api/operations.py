@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each resource does. `Call` is one request that has passed the gate; what it returns becomes JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from cpxd import errors
+from cpxd.api import origins, problems, routes
+from cpxd.card.application import Mechanism, NotAllowed
+from cpxd.config import Settings
+from cpxd.dialog.display import DisplayHints
+from cpxd.record.certificate import CardCertificate
+from cpxd.service import holder
+from cpxd.service.consent import Asking, Binding
+from cpxd.service.hub import Hub
+from cpxd.service.logins import Client
+from cpxd.service.slot import Slot
+from cpxd.signature import preview, signing
+from cpxd.signature.cms import Content
+from cpxd.signature.options import Options
+from cpxd.signature.signer import Padding
+from cpxd.text import Text
+from cpxd.version import __version__
+
+_PATIENCE = 5.0  # seconds that a card just put in may take to be read
+WHO = Text("votre identité et votre profession", "who you are and your profession")
+SITUATIONS, SIGNATURE, LOGIN = Text("situations", "situations"), Text("signature", "signature"), Text("connexion", "login")
+APP = f"https://localhost/cpxd/{__version__}"  # appVersion of web-eid:1.0: an address, informative
+
+
+class Desk:
+    """What all calls share."""
+
+    def __init__(self, hub: Hub, settings: Settings) -> None:
+        self.hub, self.settings = hub, settings
+        self._pending = False
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """One request at a time may have the person's attention. Raises Pending."""
+        if self._pending:
+            raise problems.Pending()
+        self._pending = True
+        try:
+            yield
+        finally:
+            self._pending = False
+
+    def readers(self) -> dict[str, Any]:
+        return {"readers": [described(slot) for slot in self.hub.slots]}
+
+
+class Call:
+    """`origin`: of the page; None: a program of the user, named `who`."""
+
+    def __init__(self, desk: Desk, origin: str | None, who: str, hints: DisplayHints) -> None:
+        self._desk, self._origin, self._settings = desk, origin, desk.settings
+        self._asking = Asking(origin or who, desk.settings, hints)
+
+    async def run(self, route: routes.Route, given: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = await getattr(self, route.operation)(given)
+        return found
+
+    async def info(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"name": "cpxd", "version": __version__, "api": "v1"}
+
+    async def openapi(self, given: dict[str, Any]) -> dict[str, Any]:
+        return routes.openapi(self._settings.api_port)
+
+    async def readers(self, given: dict[str, Any]) -> dict[str, Any]:
+        for slot in self._desk.hub.slots:
+            await slot.ready(_PATIENCE)
+        return self._desk.readers()
+
+    async def identity(self, given: dict[str, Any]) -> dict[str, Any]:
+        with self._desk.alone():
+            bound = await self._bound(given)
+            await self._asking.share(bound, WHO)
+            return await holder.read(bound.slot, self._settings, None)
+
+    async def certificates(self, given: dict[str, Any]) -> dict[str, Any]:
+        with self._desk.alone():
+            bound = await self._bound(given)
+            await self._asking.share(bound, WHO)
+            return {"certificates": [_certificate(c) for c in bound.token.certificates if c is not None]}
+
+    async def situations(self, given: dict[str, Any]) -> dict[str, Any]:
+        with self._desk.alone():
+            bound = await self._bound(given)
+            await self._asking.share(bound, WHO)
+            return await self._asking.proved(bound, SITUATIONS, lambda client: holder.read(bound.slot, self._settings, client))
+
+    async def authenticate(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Web eID, "Authentication token format", web-eid:1.0: what is signed is hash(origin) ‖ hash(nonce), never what a page
+        chooses, and neither of them is in the token."""
+        origin = self._token_origin(given)
+        with self._desk.alone():
+            bound = await self._bound(given)
+            certificate, mechanism = _authentication(bound)
+            signed = hashlib.sha256(origin.encode()).digest() + hashlib.sha256(given["nonce"].encode()).digest()
+            digest = hashlib.sha256(signed).digest()
+            signature = await self._asking.proved(
+                bound, LOGIN, lambda client: bound.slot.sign(client, "authentication", mechanism, digest)
+            )
+        return {
+            "unverifiedCertificate": _base64(certificate.der),
+            "algorithm": "RS256" if mechanism.padding == "pkcs1" else "PS256",
+            "signature": _base64(signature),
+            "format": "web-eid:1.0",
+            "appVersion": APP,
+        }
+
+    def _token_origin(self, given: dict[str, Any]) -> str:
+        if self._origin is not None:
+            if "origin" in given:
+                raise problems.BadRequest(detail="origin")
+            return self._origin
+        origin = str(given.get("origin", ""))
+        if not origins.is_origin(origin):
+            raise problems.BadRequest(detail="origin")
+        self._asking.who = f"{self._asking.who} → {origin}"
+        return origin
+
+    async def sign(self, given: dict[str, Any]) -> dict[str, Any]:
+        padding: Padding = "pss" if given.get("pss") else "pkcs1"
+        options = Options(given.get("format", "cms"), "b", given.get("form"), pss=padding == "pss")
+        files = [(item["name"], base64.b64decode(item["content"])) for item in given["documents"]]
+        with self._desk.alone():
+            bound = await self._bound(given)
+            signer = SlotSigner(bound, padding)
+            prepared = await asyncio.to_thread(signing.Signing, signer, options, trust=None, fetch=None, now=datetime.now(UTC))
+            for number, (name, content) in enumerate(files, 1):
+                seen = await asyncio.to_thread(preview.of_bytes, content)
+                await self._asking.document(bound, number, len(files), preview.text(seen, preview.clean(name)))
+
+            async def work(client: Client) -> list[bytes]:
+                signer.client = client
+                return [await asyncio.to_thread(prepared.sign, _document(name, content)) for name, content in files]
+
+            made = await self._asking.proved(bound, SIGNATURE, work)
+        return {
+            "signatures": [
+                {"name": f"{name}{options.suffix}", "content": _base64(signature)}
+                for (name, _), signature in zip(files, made, strict=True)
+            ]
+        }
+
+    async def _bound(self, given: dict[str, Any]) -> Binding:
+        slot = choose(self._desk.hub, given.get("reader"))
+        await slot.ready(_PATIENCE)
+        return Binding.to(slot)
+
+
+class SlotSigner:
+    """The signature key of a slot as the formats of `signature/` want it; they run on a thread, the card on the loop."""
+
+    def __init__(self, bound: Binding, padding: Padding) -> None:
+        self._bound, self.padding = bound, padding
+        self._loop = asyncio.get_running_loop()
+        self._mechanism = Mechanism(padding, "sha256")
+        self.client: Client = None
+        found = _certificate_for(bound, "signature")
+        if self._mechanism not in bound.token.mechanisms["signature"]:
+            raise errors.MechanismUnavailable(mechanism=self._mechanism)
+        self.certificate = found.der
+
+    def sign(self, digest: bytes) -> bytes:
+        work = self._bound.slot.sign(self.client, "signature", self._mechanism, digest)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except NotAllowed:
+            raise errors.CardReset() from None
+
+
+def choose(hub: Hub, number: int | None) -> Slot:
+    """The slot that a request is about. Raises NoService, NoReader, NoCard, SeveralCards, UnknownReader, a card's own error."""
+    slots = list(hub.slots)
+    if not hub.service:
+        raise errors.NoService()
+    if not slots:
+        raise errors.NoReader()
+    if number is not None:
+        if number >= len(slots):
+            raise errors.UnknownReader(reader=number)
+        slots = [slots[number]]
+    present = [slot for slot in slots if slot.present]
+    usable = [slot for slot in present if slot.error is None]
+    if len(usable) > 1:
+        raise errors.SeveralCards(readers=" ; ".join(f"{slot.id} « {slot.reader} »" for slot in usable))
+    if not usable:
+        raise (present[0].error if present else None) or errors.NoCard()
+    return usable[0]
+
+
+def described(slot: Slot) -> dict[str, Any]:
+    """A reader for a site that may ask: no name, no number, no certificate."""
+    pin = slot.codes.pin if slot.token is not None and slot.codes is not None else None
+    return {
+        "id": slot.id,
+        "name": slot.reader,
+        "state": state(slot),
+        "insertion": slot.insertion,
+        "generation": slot.token.generation if slot.token is not None else None,
+        "pin": None if pin is None else {"tries_left": pin.tries_left, "blocked": pin.blocked},
+    }
+
+
+def state(slot: Slot) -> str:
+    """One of routes.STATES."""
+    if not slot.present:
+        return "no-card"
+    if slot.error is not None:
+        return _failed(slot.error)
+    if slot.token is None or slot.codes is None:
+        return "reading"
+    if slot.codes.pin.blocked:
+        return "puk-blocked" if slot.codes.unblock.blocked else "pin-blocked"
+    ends = [c.not_after for c in slot.token.certificates if c is not None and c.is_authentication]
+    if ends and max(ends) < datetime.now(UTC):
+        return "expired"
+    return "pin-last-try" if slot.codes.pin.tries_left == 1 else "ready"
+
+
+def _failed(error: errors.CpxError) -> str:
+    if isinstance(error, (errors.UnsupportedCard, errors.RetiredCard)):
+        return "unsupported"
+    return "damaged" if isinstance(error, errors.DamagedCard) else "mute"
+
+
+def _certificate_for(bound: Binding, usage: Any) -> CardCertificate:
+    key = bound.token.tree.key(usage)
+    found = bound.token.certificate_of(key) if key is not None else None
+    if found is None:
+        raise errors.KeyUnavailable(usage=usage)
+    return found
+
+
+def _authentication(bound: Binding) -> tuple[CardCertificate, Mechanism]:
+    found = _certificate_for(bound, "authentication")
+    for padding in ("pkcs1", "pss"):
+        mechanism = Mechanism(padding, "sha256")
+        if mechanism in bound.token.mechanisms["authentication"]:
+            return found, mechanism
+    raise errors.MechanismUnavailable(mechanism="RSA SHA256")
+
+
+def _certificate(found: CardCertificate) -> dict[str, Any]:
+    return {
+        "usage": found.usage,
+        "der": _base64(found.der),
+        "subject": found.subject.text,
+        "issuer": found.issuer.text,
+        "valid_from": f"{found.not_before:%Y-%m-%dT%H:%M:%SZ}",
+        "valid_until": f"{found.not_after:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _document(name: str, content: bytes) -> signing.Document:
+    from pathlib import Path
+
+    file = Path(name).name or "document"
+    hashed = Content(hashlib.sha256(content).digest(), len(content))
+    return signing.Document(file, hashed, content, preview.media_type(content, Path(file)))
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

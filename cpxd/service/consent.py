@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person is asked when a site or a program wants something of their card, and what is remembered of the answer.
+
+All of it happens in native dialogs. A consent belongs to one card in one insertion while it is used; what is remembered is that
+this holder lets this site know who they are, never that it may sign or log in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cpxd import errors
+from cpxd.card.application import Code, NotAllowed
+from cpxd.config import Settings, state_home
+from cpxd.dialog.display import DisplayHints
+from cpxd.dialog.pinentry import Pinentry
+from cpxd.files import read_small
+from cpxd.secret import Secret
+from cpxd.service.logins import Client
+from cpxd.service.slot import Slot
+from cpxd.service.token import Token
+from cpxd.text import Text
+
+T = TypeVar("T")
+_MOST = 64  # holders remembered a site
+_NAME = 60  # characters that a PIN dialog shows of a name
+_ROUNDS = 3  # times that a question answered too fast to have been read is asked
+_ROOM = 640  # bytes of a document's lines in one dialog; a pinentry takes 900 in all
+
+
+def consent_file() -> Path:
+    return state_home() / "consents.json"
+
+
+def holder_of(token: Token) -> str:
+    """Whose card: the identifier in the certificates, else the card's own number."""
+    names = (c.subject.common_name for c in token.certificates if c is not None)
+    return next((name for name in names if name), token.root.serial.pan)
+
+
+class Consents:
+    """Who let which site know them. The file names sites, and holders only as digests with a salt of this file."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or consent_file()
+
+    def given(self, origin: str, holder: str) -> bool:
+        salt, sites = self._load()
+        return _digest(salt, origin, holder) in sites.get(origin, ())
+
+    def remember(self, origin: str, holder: str) -> None:
+        salt, sites = self._load()
+        known = [d for d in sites.get(origin, ()) if d != _digest(salt, origin, holder)]
+        sites[origin] = [*known, _digest(salt, origin, holder)][-_MOST:]
+        self._save(salt, sites)
+
+    def forget(self, origin: str) -> None:
+        salt, sites = self._load()
+        if sites.pop(origin, None) is not None:
+            self._save(salt, sites)
+
+    def _load(self) -> tuple[bytes, dict[str, list[str]]]:
+        """A file that makes no sense remembers nothing."""
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            found = json.loads(read_small(self._path))
+            sites = {str(k): [str(d) for d in v] for k, v in found["sites"].items()}
+            salt = bytes.fromhex(found["salt"])
+            if len(salt) == 32:
+                return salt, sites
+        return secrets.token_bytes(32), {}
+
+    def _save(self, salt: bytes, sites: Mapping[str, Sequence[str]]) -> None:
+        """What cannot be written is asked again."""
+        new = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            new.unlink(missing_ok=True)
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                json.dump({"salt": salt.hex(), "sites": sites}, file)
+            new.replace(self._path)
+
+
+def _digest(salt: bytes, origin: str, holder: str) -> str:
+    return hmac.new(salt, f"{origin}\n{holder}".encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The card that a request is about: any other, or the same one put in again, ends the request."""
+
+    slot: Slot
+    token: Token
+    insertion: int
+
+    @classmethod
+    def to(cls, slot: Slot) -> Binding:
+        if slot.token is None:
+            raise slot.error or errors.NoCard()
+        return cls(slot, slot.token, slot.insertion)
+
+    def check(self) -> None:
+        """Raises CardRemoved, CardChanged."""
+        if self.slot.insertion != self.insertion or self.slot.token is None:
+            raise errors.CardChanged() if self.slot.present else errors.CardRemoved()
+        if self.slot.token.serial != self.token.serial:
+            raise errors.CardChanged()
+
+
+@dataclass
+class Asking:
+    """One request of one site or program (`who`), in front of the person. Cancelling a call closes its dialog."""
+
+    who: str
+    settings: Settings
+    hints: DisplayHints
+    consents: Consents = field(default_factory=Consents)
+
+    async def share(self, bound: Binding, what: Text) -> None:
+        """Let `who` know who the holder is. Asked once a holder and a site. Raises Refused, NoPinSource, CardChanged."""
+        holder = holder_of(bound.token)
+        if self.consents.given(self.who, holder):
+            return
+        card = bound.token.tree.information.label
+        fr = f"« {self.who} » veut lire sur votre carte : {what.fr}.\nCarte : {card}\nAccepter, pour vous et ce site ?"
+        en = f"“{self.who}” wants to read on your card: {what.en}.\nCard: {card}\nAccept, for you and this site?"
+        await self._yes(Text(fr, en))
+        bound.check()
+        self.consents.remember(self.who, holder)
+
+    async def document(self, bound: Binding, number: int, of: int, lines: Sequence[str]) -> None:
+        """Show one document that is about to be signed. Raises Refused, NoPinSource, CardChanged."""
+        count = f" ({number}/{of})" if of > 1 else ""
+        head = Text(f"« {self.who} » demande votre signature{count} :", f"“{self.who}” asks for your signature{count}:")
+        shown, hidden = _fitting(lines)
+        more = Text(f"[{hidden} lignes non affichées]", f"[{hidden} lines not shown]") if hidden else Text("", "")
+        end = Text("Signer ce document ?", "Sign this document?")
+        parts = [
+            (head.fr, head.en),
+            *((line, line) for line in shown),
+            *([(more.fr, more.en)] if hidden else []),
+            (end.fr, end.en),
+        ]
+        await self._yes(Text("\n".join(p[0] for p in parts), "\n".join(p[1] for p in parts)))
+        bound.check()
+
+    async def _yes(self, text: Text) -> None:
+        """An answer that came before the text can have been read is not one: a key meant for another window."""
+        loop = asyncio.get_running_loop()
+        words = text.en if self.hints.language == "en" else text.fr
+        for _ in range(_ROUNDS):
+            started = loop.time()
+            pinentry = Pinentry(self.settings, self.hints)
+            if not await pinentry.run(pinentry.confirm, words):
+                raise errors.Refused()
+            if loop.time() - started >= self.settings.api_consent:
+                return
+        raise errors.Refused()
+
+    async def proved(self, bound: Binding, purpose: Text, work: Callable[[Client], Awaitable[T]]) -> T:
+        """Ask for the PIN, prove it, do the work, and end the proof: one entry, at most one try.
+
+        Raises as Slot.login, Refused, NoPinSource, CardChanged, CardReset. A cancelled call ends its work on the card first.
+        """
+        pin, last = await self._pin(bound, purpose)
+        task = asyncio.ensure_future(self._with(bound, pin, last, work))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])  # nothing on a card is stopped half-way
+            task.exception()
+            raise
+
+    async def _pin(self, bound: Binding, purpose: Text) -> tuple[Secret, bool]:
+        codes = bound.slot.codes
+        word = purpose.en if self.hints.language == "en" else purpose.fr
+        card = f"{bound.token.tree.information.label} · {word}"
+        who = self.who if len(self.who) <= _NAME else f"…{self.who[1 - _NAME :]}"  # the end of a name says whose it is
+        if codes is not None and codes.pin.blocked:
+            raise errors.PinBlockedForGood() if codes.unblock.blocked else errors.PinBlocked()
+        tries = codes.pin.tries_left if codes is not None else None
+        pinentry = Pinentry(self.settings, self.hints)
+        last = tries == 1
+        if last and not await pinentry.run(pinentry.confirm_last_try, who, card, Code.PIN):
+            raise errors.LastTry()
+        return await pinentry.run(pinentry.pin, who, card, tries), last
+
+    async def _with(self, bound: Binding, pin: Secret, last: bool, work: Callable[[Client], Awaitable[T]]) -> T:
+        client: Any = object()
+        slot = bound.slot
+        with pin:
+            bound.check()
+            await slot.login(client, pin, last_try=last)
+        try:
+            bound.check()
+            return await work(client)
+        except NotAllowed:
+            raise errors.CardReset() from None
+        finally:
+            await slot.drop(client)
+
+
+def _fitting(lines: Sequence[str]) -> tuple[list[str], int]:
+    shown: list[str] = []
+    used = 0
+    for line in lines:
+        used += len(line.encode()) + 3
+        if used > _ROOM and shown:
+            break
+        shown.append(line)
+    return shown, len(lines) - len(shown)

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an allowed site gets: tokens that a validator of its own accepts, signatures that OpenSSL accepts, typed errors."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from api_lab import SITE, ApiLab, api_lab, free_port
+from cryptography import x509
+from webeid import InvalidToken, validate
+
+from cpxd.api import routes
+from simulator.daemon import Daemon
+from simulator.lab import Lab
+
+NONCE = "aZ09+/" * 8
+
+
+def issuers(lab: Lab) -> list[x509.Certificate]:
+    found = []
+    for path in sorted(Path(lab.env["CPX_SIM_PKI"]).rglob("*")):
+        if path.is_file() and path.suffix in (".pem", ".crt", ".cer", ".der"):
+            data = path.read_bytes()
+            found += x509.load_pem_x509_certificates(data) if b"-----BEGIN C" in data else [x509.load_der_x509_certificate(data)]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("model", ["cps3", "cps4"])
+def test_authenticate(model: str) -> None:
+    with api_lab([f"cps-medecin:{model}"]) as lab:
+        token = lab.ask("POST", "/v1/authenticate", {"nonce": NONCE}).json
+        assert sorted(token) == ["algorithm", "appVersion", "format", "signature", "unverifiedCertificate"]
+        assert token["format"] == "web-eid:1.0" and SITE not in json.dumps(token) and NONCE not in json.dumps(token)
+        trusted = issuers(lab.lab)
+        validate(token, SITE, NONCE, trusted)
+        for origin, nonce in (("https://evil.example", NONCE), (SITE, NONCE[:-1] + "0"), (SITE + NONCE[0], NONCE[1:])):
+            with pytest.raises(InvalidToken):
+                validate(token, origin, nonce, trusted)
+        assert not mutated_and_accepted(token, trusted, 1500)
+        assert "lgc.example" in lab.said() and "connexion" in lab.said()
+
+
+def mutated_and_accepted(token: dict[str, str], trusted: list[x509.Certificate], count: int) -> list[object]:
+    """One character of one value changed, cut or doubled; what the validator still took for another token."""
+    dice = random.Random(7)  # noqa: S311 - repeatable
+    original = validate(token, SITE, NONCE, trusted)
+    accepted: list[object] = []
+    for _ in range(count):
+        changed: dict[str, object] = dict(token)
+        name = dice.choice(["unverifiedCertificate", "algorithm", "signature", "format"])
+        value = token[name]
+        at = dice.randrange(len(value))
+        kind = dice.randrange(4)
+        other = dice.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=:.\x00")
+        changed[name] = (value[:at] + other + value[at + 1 :], value[:at], value[:at] + value[at:] * 2, None)[kind]
+        if changed == token:
+            continue
+        try:
+            found = validate(changed, SITE, NONCE, trusted)
+        except InvalidToken:
+            continue
+        same = found == original and decoded(changed["signature"]) == decoded(token["signature"])
+        if not (same and (name != "algorithm")):  # unused bits of the last base64 digit, and 1.x versions, are the same token
+            accepted.append((name, at, kind, other))
+    return accepted
+
+
+def decoded(value: Any) -> bytes:
+    return base64.b64decode(value)
+
+
+def test_a_native_program_names_its_site(doctor: ApiLab) -> None:
+    token = doctor.ask("POST", "/v1/authenticate", {"nonce": NONCE, "origin": "https://psc.example"}, native=True).json
+    validate(token, "https://psc.example", NONCE, issuers(doctor.lab))
+    assert "→ https://psc.example" in doctor.said()
+    before = doctor.dialogs()
+    for origin in ("http://psc.example", "https://psc.example/", "psc.example", ""):
+        assert doctor.ask("POST", "/v1/authenticate", {"nonce": NONCE, "origin": origin}, native=True).code == "CPX-162"
+    assert doctor.ask("GET", "/v1/info", headers={"Origin": SITE}, native=True).code == "CPX-160"
+    assert doctor.dialogs() == before
+
+
+def test_sign(doctor: ApiLab, tmp_path: Path) -> None:
+    document = "Compte rendu n° 12\nTout va bien.".encode()
+    wanted = {"documents": [{"name": "cr.txt", "content": base64.b64encode(document).decode()}]}
+    made = doctor.ask("POST", "/v1/sign", wanted).json["signatures"]
+    assert [item["name"] for item in made] == ["cr.txt.p7s"]
+    (tmp_path / "cr.txt").write_bytes(document)
+    (tmp_path / "cr.p7s").write_bytes(base64.b64decode(made[0]["content"]))
+    command = "openssl cms -verify -noverify -binary -inform DER -in cr.p7s -content cr.txt -out /dev/null"
+    assert subprocess.run(command.split(), cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    (tmp_path / "cr.txt").write_bytes(document + b"!")
+    assert subprocess.run(command.split(), cwd=tmp_path, capture_output=True, check=False).returncode != 0
+    assert "Tout va bien." in doctor.said() and "Compte rendu n° 12" in doctor.said()
+
+
+def test_refused_documents_are_not_signed() -> None:
+    with api_lab(["cps-medecin:cps3"], ["no", "pin 1234"]) as lab:
+        apdus = lab.apdus
+        wanted = {"documents": [{"name": "a", "content": "YQ=="}]}
+        answer = lab.ask("POST", "/v1/sign", wanted)
+        assert (answer.status, answer.code) == (403, "CPX-138")
+        assert lab.apdus == apdus and lab.dialogs() == 1
+
+
+def test_consent_is_remembered_per_holder_and_site() -> None:
+    with api_lab(["cps-medecin:cps3"], ["no", "ok", "ok"]) as lab:
+        assert lab.ask("POST", "/v1/identity", {}).code == "CPX-138"
+        assert lab.ask("POST", "/v1/identity", {}).json["holder"]["family_name"]
+        assert lab.ask("POST", "/v1/certificates", {}).json["certificates"]
+        assert lab.dialogs() == 2
+        kept = lab.state("consents.json")
+        assert kept.stat().st_mode & 0o777 == 0o600 and "8997" not in kept.read_text()
+        lab.lab.insert(0, "cps-pharmacien:cps3")  # another holder: asked again
+        lab.wait()
+        assert lab.ask("POST", "/v1/identity", {}).status == 200
+        assert lab.dialogs() == 3
+
+
+def test_situations_need_the_pin(doctor: ApiLab) -> None:
+    assert doctor.ask("POST", "/v1/identity", {}).json["situations"] is None
+    assert doctor.ask("POST", "/v1/situations", {}).json["situations"]
+
+
+def test_one_wrong_pin_is_one_try() -> None:
+    with api_lab(["cps-medecin:cps3"], ["pin 9999", "cancel", "pin 12"]) as lab:
+        answer = lab.ask("POST", "/v1/authenticate", {"nonce": NONCE})
+        assert (answer.status, answer.code) == (403, "CPX-120")
+        assert "9999" not in answer.body.decode() and answer.json["error"]["fr"] != answer.json["error"]["en"]
+        assert lab.ask("POST", "/v1/authenticate", {"nonce": NONCE}).code == "CPX-138"
+        assert lab.ask("GET", "/v1/readers").json["readers"][0]["pin"] == {"tries_left": 2, "blocked": False}
+
+
+def test_no_card_and_a_foreign_card() -> None:
+    with api_lab([None]) as lab:
+        assert lab.ask("POST", "/v1/authenticate", {"nonce": NONCE}).code == "CPX-103"
+        assert lab.ask("GET", "/v1/readers").json["readers"][0]["state"] == "no-card"
+        assert lab.dialogs() == 0
+
+
+def test_one_question_at_a_time_and_a_dialog_that_dies() -> None:
+    with api_lab(["cps-medecin:cps3"], ["hang"]) as lab, ThreadPoolExecutor(2) as pool:
+        asked = pool.submit(lab.ask, "POST", "/v1/authenticate", {"nonce": NONCE})
+        while not lab.dialogs():
+            pass
+        assert lab.ask("POST", "/v1/authenticate", {"nonce": NONCE}).code == "CPX-166"
+        os.kill(child(lab.daemon.process.pid), 9)
+        assert asked.result(30).code == "CPX-123"
+
+
+def child(pid: int) -> int:
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            return int(path.parent.name)
+    raise AssertionError("no dialog")
+
+
+def test_the_schema_has_no_field_for_a_code(doctor: ApiLab) -> None:
+    described = doctor.ask("GET", "/v1/openapi.json").json
+    assert described["openapi"] == "3.1.0"
+    for route in routes.ROUTES:
+        jsonschema.Draft202012Validator.check_schema(route.takes)
+        names = json.dumps(list(fields(route.takes))).lower()
+        assert not any(word in names for word in ("pin", "code", "puk", "secret", "password"))
+    assert set(described["paths"]) == {route.path for route in routes.ROUTES}
+
+
+def fields(schema: Any) -> list[str]:
+    found = list(schema.get("properties", {}))
+    for inner in (*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])):
+        found += fields(inner)
+    return found
+
+
+def test_answers_are_as_described(doctor: ApiLab) -> None:
+    wanted = {
+        "authenticate": {"nonce": NONCE},
+        "sign": {"documents": [{"name": "a", "content": "YQ=="}]},
+    }
+    for route in routes.ROUTES:
+        if route.operation != "events":
+            answer = doctor.ask(route.method, route.path, wanted.get(route.operation, {}) if route.method == "POST" else None)
+            assert answer.status == 200, route
+            jsonschema.validate(answer.json, route.answer)
+
+
+def test_an_idle_daemon_sleeps() -> None:
+    with api_lab(["cps-medecin:cps3"]) as lab:
+        lab.ask("GET", "/v1/info")
+        time.sleep(1)
+        before = switches(lab.daemon.process.pid)
+        time.sleep(3)
+        assert switches(lab.daemon.process.pid) - before <= 2
+
+
+def switches(pid: int) -> int:
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        text = (task / "status").read_text()
+        total += int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+    return total
+
+
+def test_idle_memory() -> None:
+    with Lab(["cps-medecin:cps3"], slots=1) as lab:
+        with Path(lab.env["XDG_CONFIG_HOME"], "cpxd", "config.toml").open("a") as file:
+            file.write(f"[api]\nport = {free_port()}\n")
+        daemon = Daemon({**os.environ, **lab.env}, Path(str(lab.folder), "daemon.log"))
+        try:
+            while not Path(lab.env["XDG_RUNTIME_DIR"], "cpxd", "api.sock").exists():
+                pass
+            text = Path(f"/proc/{daemon.process.pid}/status").read_text()
+            assert int(text.split("VmRSS:")[1].split()[0]) <= 45 * 1024
+            assert "aiohttp" not in Path(f"/proc/{daemon.process.pid}/maps").read_text()
+        finally:
+            daemon.stop()
