@@ -14,7 +14,7 @@ import subprocess
 import time
 from typing import Any
 
-from browser_display import NotSeen
+from browser_display import DIES_WITH_US, NotSeen
 from browser_page import Browser, PageGone
 
 # fd 3: what it reads; fd 4: what it writes. The policy is only for browsers that nobody can answer for.
@@ -59,7 +59,18 @@ class Chromium(Browser):
     def _start(self) -> None:
         to_read, to_write = os.pipe(), os.pipe()
         user = [] if os.getuid() == 0 else ["--map-root-user"]
-        command = ["unshare", "--mount", *user, "bash", "-c", _START, "chromium", str(to_read[0]), str(to_write[1])]
+        command = [
+            *DIES_WITH_US,
+            "unshare",
+            "--mount",
+            *user,
+            "bash",
+            "-c",
+            _START,
+            "chromium",
+            str(to_read[0]),
+            str(to_write[1]),
+        ]
         command += [str(self._policy), "chromium", *_OPTIONS, f"--user-data-dir={self.home / 'profile'}"]
         command += ["--headless=new"] if self.display is None else ["--window-size=1200,800"]
         with (self.home / "browser.log").open("wb") as log:

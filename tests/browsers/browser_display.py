@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+# before a command: it ends when the test run does, however that ends
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 _SIZE = "1280x900x24"
 _STEP = 0.1  # seconds between two looks
 
@@ -22,7 +24,7 @@ class Display:
 
     def __enter__(self) -> Display:
         read, write = os.pipe()
-        command = ["Xvfb", "-displayfd", str(write), "-screen", "0", _SIZE, "-nolisten", "tcp", "-noreset"]
+        command = [*DIES_WITH_US, "Xvfb", "-displayfd", str(write), "-screen", "0", _SIZE, "-nolisten", "tcp", "-noreset"]
         self._server = subprocess.Popen(command, pass_fds=[write], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as number:
@@ -30,7 +32,7 @@ class Display:
         assert self.name != ":", "Xvfb does not start"
         nothing = subprocess.DEVNULL
         self._manager = subprocess.Popen(
-            ["openbox", "--sm-disable"], env=self._environment, stdin=nothing, stdout=nothing, stderr=nothing
+            [*DIES_WITH_US, "openbox", "--sm-disable"], env=self._environment, stdin=nothing, stdout=nothing, stderr=nothing
         )
         return self
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from browser_display import NotSeen
+from browser_display import DIES_WITH_US, NotSeen
 from browser_page import Browser, PageGone
 
 _PREFERENCES = {
@@ -52,7 +52,7 @@ class Firefox(Browser):
         (self._profile / "user.js").write_text("".join(lines))
 
     def _start(self) -> None:
-        command = ["firefox-esr", "--marionette", "--no-remote", "--profile", str(self._profile)]
+        command = [*DIES_WITH_US, "firefox-esr", "--marionette", "--no-remote", "--profile", str(self._profile)]
         if self.display is None:
             command.append("--headless")
         with (self.home / "browser.log").open("wb") as log:

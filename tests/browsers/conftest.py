@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from browser_chromium import Chromium
@@ -11,6 +13,7 @@ from browser_display import Display
 from browser_firefox import Firefox
 from browser_page import Browser
 
+sys.path.append(str(Path(__file__).parents[1] / "clients"))  # its TLS server
 BROWSERS: list[type[Browser]] = [Firefox, Chromium]
 
 
