@@ -77,6 +77,8 @@ _COMMANDS = {
     "doctor": "doctor",
     "explain": "explain",
     "unblock": "unblock",
+    "allow": "allow",
+    "api": "api",
     "rescue": "rescue",
     "status": "status",
     "trace": "trace",

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+export type ReaderState =
+  | "no-card" | "unsupported" | "mute" | "damaged" | "reading"
+  | "ready" | "pin-last-try" | "pin-blocked" | "puk-blocked" | "expired";
+
+export interface Reader {
+  id: number;
+  name: string;
+  state: ReaderState;
+  insertion: number;
+  generation: string | null;
+  pin: { tries_left: number; blocked: boolean } | null;
+}
+export interface Readers { readers: Reader[] }
+export interface Certificate {
+  usage: "authentication" | "signature" | "technical" | null;
+  der: string; // base64
+  subject: string;
+  issuer: string;
+  valid_from: string;
+  valid_until: string;
+}
+export interface AuthToken {
+  unverifiedCertificate: string;
+  algorithm: "RS256" | "PS256";
+  signature: string;
+  format: "web-eid:1.0";
+  appVersion: string;
+}
+export interface OnReader { reader?: number }
+export interface SignRequest extends OnReader {
+  documents: { name: string; content: string }[]; // content: base64
+  format?: "cms" | "cades" | "pades" | "xades" | "smime" | "jws";
+  form?: "detached" | "enveloping" | "enveloped";
+  pss?: boolean;
+}
+export interface Options { signal?: AbortSignal }
+
+/** `status` 0: nobody answered. */
+export class CpxdError extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly fault: "person" | "card" | "reader" | "workstation" | "software";
+  readonly retry: boolean;
+  readonly fr: string;
+  readonly en: string;
+}
+
+export class Cpxd {
+  constructor(settings?: { base?: string; fetch?: typeof fetch });
+  info(options?: Options): Promise<{ name: string; version: string; api: string }>;
+  readers(options?: Options): Promise<Readers>;
+  identity(body?: OnReader, options?: Options): Promise<Record<string, unknown>>;
+  certificates(body?: OnReader, options?: Options): Promise<{ certificates: Certificate[] }>;
+  situations(body?: OnReader, options?: Options): Promise<Record<string, unknown>>;
+  authenticate(body: { nonce: string } & OnReader, options?: Options): Promise<AuthToken>;
+  sign(body: SignRequest, options?: Options): Promise<{ signatures: { name: string; content: string }[] }>;
+  events(options?: Options): AsyncGenerator<Readers, void, void>;
+}

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The clients that are shipped, the command, and the files behind the door."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_lab import SITE, ApiLab
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from test_api_card import NONCE, issuers
+from webeid import validate
+
+from cpxd.api import certificate, origins, routes
+from cpxd.service.consent import Consents
+
+ROOT = Path(__file__).resolve().parents[2]
+CPXD = str(Path(sys.executable).with_name("cpxd"))
+SCRIPT = """
+import http from "node:http";
+import { Cpxd, CpxdError } from "%s/clients/js/cpxd.js";
+const fetch = (url, init) => new Promise((good, bad) => {
+  const path = new URL(url).pathname;
+  const asked = http.request({ socketPath: process.argv[2], path, method: init.method, headers: init.headers }, (answer) => {
+    if (path.endsWith("events")) {
+      const body = new ReadableStream({ start(c) { answer.on("data", (d) => c.enqueue(d)); }, cancel() { answer.destroy(); } });
+      return good({ ok: true, status: 200, body });
+    }
+    const parts = [];
+    answer.on("data", (d) => parts.push(d));
+    answer.on("end", () => good(new Response(Buffer.concat(parts), { status: answer.statusCode })));
+  });
+  asked.on("error", bad);
+  asked.end(init.body);
+});
+const cpxd = new Cpxd({ fetch });
+const said = { info: await cpxd.info() };
+said.token = await cpxd.authenticate({ nonce: "%s", origin: "https://lgc.example" });
+try { await cpxd.sign({ documents: [] }); } catch (error) { said.error = [error instanceof CpxdError, error.code, error.status]; }
+for await (const now of cpxd.events()) { said.readers = now.readers; break; }
+const gone = new Cpxd({ fetch: () => Promise.reject(new TypeError("network")) });
+try { await gone.info(); } catch (error) { said.gone = error.code; }
+console.log(JSON.stringify(said));
+"""
+
+
+def socket_of(lab: ApiLab) -> Path:
+    return Path(lab.lab.env["XDG_RUNTIME_DIR"], "cpxd", "api.sock")
+
+
+def test_javascript_client(doctor: ApiLab, tmp_path: Path) -> None:
+    script = tmp_path / "try.mjs"
+    script.write_text(SCRIPT % (ROOT, NONCE))
+    done = subprocess.run(["node", str(script), str(socket_of(doctor))], capture_output=True, text=True, timeout=30, check=True)
+    said = json.loads(done.stdout)
+    validate(said["token"], SITE, NONCE, issuers(doctor.lab))
+    assert said["info"]["name"] == "cpxd" and said["error"] == [True, "CPX-162", 400]
+    assert said["readers"][0]["state"] == "ready" and said["gone"] == "CPX-NO-AGENT"
+
+
+def test_python_client(doctor: ApiLab) -> None:
+    spec = importlib.util.spec_from_file_location("cpxd_client", ROOT / "clients" / "python" / "cpxd_client.py")
+    assert spec is not None and spec.loader is not None
+    client: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(client)
+    with client.Cpxd(socket_of(doctor)) as cpxd:
+        assert cpxd.info()["name"] == "cpxd"
+        validate(cpxd.authenticate(NONCE, SITE), SITE, NONCE, issuers(doctor.lab))
+        assert list(cpxd.sign({"a.txt": b"a"})) == ["a.txt.p7s"]
+        with pytest.raises(client.CpxdError) as refused:
+            cpxd.authenticate("short", SITE)
+        assert refused.value.code == "CPX-162"
+    with pytest.raises(OSError), client.Cpxd(Path("/nowhere")) as cpxd:
+        cpxd.info()
+
+
+def test_published_description() -> None:
+    assert json.loads((ROOT / "docs" / "openapi.json").read_text()) == routes.openapi(14443)
+
+
+def test_allow_is_obeyed_at_once(doctor: ApiLab) -> None:
+    other = {"Origin": "https://new.example:8443"}
+    assert doctor.ask("GET", "/v1/info", headers=other).code == "CPX-160"
+    doctor.lab.run([CPXD, "allow", other["Origin"]], check=True)
+    assert doctor.ask("GET", "/v1/info", headers=other).status == 200
+    assert other["Origin"] in doctor.lab.run([CPXD, "allow", "--list"], capture_output=True).stdout
+    doctor.lab.run([CPXD, "allow", "--remove", other["Origin"]], check=True)
+    assert doctor.ask("GET", "/v1/info", headers=other).code == "CPX-160"
+    for wrong in (
+        "http://a.example",
+        "https://*.a.example",
+        "https://a.example/",
+        "null",
+        "https://A.example",
+        "https://a_b.example",
+    ):
+        assert doctor.lab.run([CPXD, "allow", wrong], capture_output=True).returncode == 2
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "cpxd").mkdir()
+    return tmp_path / "cpxd"
+
+
+def test_the_leaf_vouches_for_nothing(home: Path) -> None:
+    content = certificate.ensure().read_bytes()
+    made = x509.load_pem_x509_certificate(content)
+    assert not made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    usage = made.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert not usage.key_cert_sign and made.issuer == made.subject
+    assert (home / "localhost.pem").stat().st_mode & 0o777 == 0o600
+    assert load_pem_private_key(content, None).public_key() == made.public_key()
+    assert b"PRIVATE" not in certificate.leaf()
+    assert certificate.ensure().read_bytes() == content
+
+
+@pytest.mark.parametrize("fault", ["old", "mode", "cut", "empty", "link"])
+def test_the_leaf_is_renewed(home: Path, fault: str) -> None:
+    path = certificate.ensure()
+    before = path.read_bytes()
+    when = datetime.now(UTC)
+    if fault == "old":
+        when += timedelta(days=certificate.DAYS - certificate.RENEWED + 1)
+    elif fault == "mode":
+        path.chmod(0o644)
+    elif fault == "link":
+        path.rename(home / "elsewhere")
+        path.symlink_to(home / "elsewhere")
+    else:
+        path.write_bytes(before[:200] if fault == "cut" else b"")
+    assert certificate.ensure(when).read_bytes() != before
+    assert path.stat().st_mode & 0o777 == 0o600 and not path.is_symlink()
+    assert [item.name for item in home.iterdir() if item.name.startswith(".")] == []
+
+
+def test_lists_that_others_could_write_allow_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = home / "origins.d"
+    folder.mkdir()
+    monkeypatch.setattr(origins, "MACHINE_FOLDER", folder)
+    (folder / "a.list").write_text("# LGC\nhttps://admin.example\nhttps://*.example\n")
+    if os.getuid() == 0:
+        assert origins.allowed("https://admin.example") and not origins.allowed("https://x.example")
+    origins.add(SITE)
+    assert origins.allowed(SITE)
+    for path in (origins.person_file(), folder / "a.list"):
+        path.chmod(0o666)
+    assert not origins.allowed(SITE) and not origins.allowed("https://admin.example")
+
+
+def test_consents_survive_nonsense(home: Path) -> None:
+    kept = Consents()
+    kept.remember(SITE, "899700000001")
+    assert kept.given(SITE, "899700000001") and not kept.given(SITE, "899700000002")
+    assert not kept.given("https://other.example", "899700000001")
+    kept.forget(SITE)
+    assert not kept.given(SITE, "899700000001")
+    for nonsense in ("", "[]", '{"salt":"00","sites":{}}', '{"salt":1}', '{"sites":{"a":1}}'):
+        (home / "consents.json").write_text(nonsense)
+        assert not kept.given(SITE, "899700000001")
