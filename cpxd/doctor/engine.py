@@ -17,7 +17,7 @@ from cpxd.errors import CpxError
 from cpxd.text import Text
 
 _OFF_THE_CARD = frozenset(
-    {"settings", "galss", "cache", "log", "daemon", "module", "profiles", "competitors", "policies", "load"}
+    {"settings", "galss", "cache", "log", "daemon", "port", "module", "profiles", "competitors", "policies", "load"}
 )
 
 

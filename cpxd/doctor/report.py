@@ -99,6 +99,8 @@ def redact(text: str, machine: Machine, secrets: set[str]) -> str:
         text = re.sub(rf"(?<=/){re.escape(user)}(?=[/\"])", "USER", text)
     for word in sorted((s for s in secrets if len(s) > 2), key=len, reverse=True):
         text = re.sub(re.escape(word), "***", text, flags=re.IGNORECASE)
+    text = re.sub(r"\((utilisateur|user) [^)]*\)", r"(\1 ***)", text)
+    text = re.sub(r"\((?=[A-Za-z]*\d)[0-9A-Za-z]{6,}\)", "(***)", text)  # a reader's serial number stands so in its name
     return re.sub(r"\b\d{8,}\b", "***", text)
 
 

@@ -12,6 +12,8 @@ from cpxd_lab import PIN, card, card_with_codes, cpxd, fails, image, tries, valu
 from cpxd import errors
 from cpxd.doctor import contacts, usb
 from cpxd.doctor.explain import explain, table
+from cpxd.doctor.machine import Machine
+from cpxd.doctor.report import redact
 from simulator import personas
 from simulator.lab import Lab
 
@@ -58,6 +60,20 @@ def test_no_personal_data_in_the_bundle(lab: Lab, tmp_path: Path, persona: str, 
     for word in words - {"", "None"}:
         assert str(word).casefold() not in text.casefold(), f"{word!r} is in the bundle"
     assert target.stat().st_size > 500
+
+
+@pytest.mark.parametrize(
+    ("text", "gone"),
+    [
+        ("Lecteur « Gemalto PC Twin Reader (73131FC4) 00 00 »", "73131FC4"),
+        ("pid 12 « java » (utilisateur jeanne)", "jeanne"),
+        ("/home/jeanne/.cache", "jeanne"),
+        ("n° 80012345678", "80012345678"),
+        ("Docteur DUPONT", "DUPONT"),
+    ],
+)
+def test_what_is_struck_out(text: str, gone: str) -> None:
+    assert gone not in redact(text, Machine(home=Path("/home/jeanne")), {"dupont"})
 
 
 def test_bundle_cannot_be_written(lab: Lab, tmp_path: Path) -> None:

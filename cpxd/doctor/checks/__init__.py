@@ -17,6 +17,7 @@ from cpxd.doctor.checks.reader import FAMILY as READER
 from cpxd.doctor.checks.settings import FAMILY as SETTINGS
 from cpxd.doctor.checks.storage import FAMILY as STORAGE
 from cpxd.doctor.checks.validity import FAMILY as VALIDITY
+from cpxd.doctor.checks.web import FAMILY as WEB
 from cpxd.doctor.model import Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -30,5 +31,6 @@ FAMILIES: tuple[Family, ...] = (
     CODES,
     STORAGE,
     DAEMON,
+    WEB,
     BROWSERS,
 )

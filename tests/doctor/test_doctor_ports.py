@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A port that is taken, and by whom; the clock of the machine moved by libfaketime."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cpxd_lab import card, command
+
+from cpxd.doctor import ports
+from cpxd.doctor.checks.web import judged
+from cpxd.doctor.machine import Machine
+from simulator.lab import Lab
+
+_LISTEN = """
+import socket, sys
+server = socket.socket()
+server.bind(("127.0.0.1", 0))
+server.listen()
+print(server.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_who_holds_a_port() -> None:
+    process = subprocess.Popen([sys.executable, "-c", _LISTEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        port = int(process.stdout.readline())
+        holder = ports.holder(Machine(), port)
+        assert holder is not None and (holder.pid, holder.uid) == (process.pid, os.getuid())
+        found = judged(Machine(), port)
+        assert found.code == "CPX-115" and f"pid {process.pid}" in found.title.fr and f"Port {port} is held" in found.title.en
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+    assert judged(Machine(), port).status == "ok"
+
+
+def test_the_service_itself_is_no_stranger(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        inode = os.fstat(server.fileno()).st_ino
+        for line in Path("/proc/net/tcp").read_text().splitlines():
+            if f":{port:04X}" in line:
+                (tmp_path / "proc/net").mkdir(parents=True)
+                (tmp_path / "proc/net/tcp").write_text(f"head\n{line}\n")
+    folder = tmp_path / "proc/77"
+    (folder / "fd").mkdir(parents=True)
+    (folder / "comm").write_text("cpxd\n")
+    (folder / "cmdline").write_text("/usr/bin/python3\0/usr/bin/cpxd\0serve\0")
+    (folder / "fd/7").symlink_to(f"socket:[{inode}]")
+    assert judged(Machine(tmp_path), port).status == "ok"
+    (folder / "cmdline").write_text("/usr/bin/java\0-jar\0x.jar\0")
+    assert judged(Machine(tmp_path), port).code == "CPX-115"
+    (folder / "fd/7").unlink()
+    assert "autre utilisateur" in judged(Machine(tmp_path), port).title.fr
+
+
+@pytest.mark.parametrize(("moment", "code"), [("2020-01-01 12:00:00", 3), ("2040-01-01 12:00:00", 4)], ids=["late", "far ahead"])
+def test_the_clock_of_the_whole_machine(lab: Lab, moment: str, code: int) -> None:
+    lab.insert(0, card())
+    result = command(lab, "doctor", prefix=("faketime", moment))
+    assert result.code == code, result.out
+    assert ("CPX-112" if code == 3 else "CPX-110") in result.out
+    assert "sudo" in result.out if code == 3 else "est-ce bien la date" in result.out
