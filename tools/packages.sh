@@ -3,7 +3,7 @@
 # Install the Debian packages that a target needs, if any is missing: packages.sh run|test|fuzz
 set -eu
 run="python3-venv python3-dev gcc libc6-dev make pkg-config libpcsclite-dev pcscd openssl util-linux iproute2"
-test="opensc opensc-pkcs11 pcsc-tools vsmartcard-vpcd softhsm2 p11-kit p11-kit-modules gnutls-bin libnss3-tools libengine-pkcs11-openssl tmux strace faketime pinentry-curses pinentry-tty openjdk-17-jdk-headless"
+test="opensc opensc-pkcs11 pcsc-tools vsmartcard-vpcd softhsm2 p11-kit p11-kit-modules gnutls-bin libnss3-tools libengine-pkcs11-openssl tmux strace faketime pinentry-curses pinentry-tty openjdk-17-jdk-headless nodejs"
 fuzz="clang libclang-rt-14-dev llvm"
 case "${1:-run}" in
   run) wanted="$run" ;;

@@ -23,7 +23,7 @@ from cpxd.config import Settings
 from cpxd.dialog.display import DisplayHints, program_name
 from cpxd.service.hub import Hub
 
-_HEAD = 10.0  # seconds for the head of a request, and between two of them
+_HEAD = 5.0  # seconds for the head of a request, and between two of them
 _BODY = 30.0  # seconds for its body
 _STREAMS = 8  # connections that listen to events at once
 _QUEUE = 64  # changes that a slow listener may be behind
@@ -112,9 +112,10 @@ class Http:
             found = await self._call(origin, connection.pid).run(route, given)
             return _json(200, found, gate.cors(origin))
         except errors.CpxError as error:
-            log.write("api-refused", code=error.code)
             answer = _refusal(error, origin)
             stranger = isinstance(error, (problems.OriginRefused, problems.WrongHost))
+            if not stranger:  # those could fill the log
+                log.write("api-refused", code=error.code)
             return _closing(answer) if stranger or not request.content.at_eof() else answer
 
     def _call(self, origin: str | None, pid: int) -> Call:

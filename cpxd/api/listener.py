@@ -27,6 +27,7 @@ _BACKLOG = 64
 _CONNECTIONS = 64
 _AT_ONCE = 32  # connections accepted before the loop has its turn
 _HANDSHAKE = 5.0  # seconds
+_QUIET = 60.0  # seconds between two lines in the log about connections that were refused
 _AT_ONCE_CLOSED = struct.pack("ii", 1, 0)  # SO_LINGER: a reset, nothing is sent
 
 
@@ -43,6 +44,7 @@ class Door:
         self._listening: list[socket.socket] = []
         self._unix: Path | None = None
         self._open = 0
+        self._quiet_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading = asyncio.Lock()
         self._http: Http | None = None
@@ -84,8 +86,7 @@ class Door:
                 return
             who = _same_user(connection)
             if who is None or self._open >= _CONNECTIONS:
-                if who is None:
-                    log.write("api-foreign-user")
+                self._log_refusal("api-foreign-user" if who is None else "api-full")
                 _refuse(connection)
                 continue
             self._open += 1
@@ -121,6 +122,13 @@ class Door:
             self._gone()
             connection.close()
             raise
+
+    def _log_refusal(self, event: str) -> None:
+        """Now and then: a flood must not push everything else out of the log."""
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            log.write(event)
 
     def _gone(self) -> None:
         self._open -= 1

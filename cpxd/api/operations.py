@@ -62,7 +62,7 @@ class Call:
 
     def __init__(self, desk: Desk, origin: str | None, who: str, hints: DisplayHints) -> None:
         self._desk, self._origin, self._settings = desk, origin, desk.settings
-        self._asking = Asking(origin or who, desk.settings, hints)
+        self._asking = Asking(origin or who, desk.settings, hints, remembers=origin is not None)
 
     async def run(self, route: routes.Route, given: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = await getattr(self, route.operation)(given)

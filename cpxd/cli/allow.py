@@ -16,7 +16,9 @@ from cpxd.text import tr
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     text = tr("dire quels sites web peuvent demander la carte", "say which web sites may ask for the card")
     parser = commands.add_parser("allow", parents=[common], help=text, description=text)
-    parser.add_argument("origin", nargs="?", metavar="ORIGINE", help=tr("par exemple https://dmp.fr", "such as https://dmp.fr"))
+    parser.add_argument(
+        "origin", nargs="?", metavar=tr("ORIGINE", "ORIGIN"), help=tr("par exemple https://dmp.fr", "such as https://dmp.fr")
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--remove",

@@ -33,6 +33,8 @@ from cpxd.text import Text
 
 T = TypeVar("T")
 _MOST = 64  # holders remembered a site
+_ASK_SITE = Text("Accepter, cette fois et les suivantes, pour ce site ?", "Accept, now and from now on, for this site?")
+_ASK_ONCE = Text("Accepter, pour cette fois ?", "Accept, this time?")
 _NAME = 60  # characters that a PIN dialog shows of a name
 _ROUNDS = 3  # times that a question answered too fast to have been read is asked
 _ROOM = 640  # bytes of a document's lines in one dialog; a pinentry takes 900 in all
@@ -124,19 +126,22 @@ class Asking:
     who: str
     settings: Settings
     hints: DisplayHints
+    remembers: bool = False  # for sites: the name of a program says too little, many are called "python3"
     consents: Consents = field(default_factory=Consents)
 
     async def share(self, bound: Binding, what: Text) -> None:
-        """Let `who` know who the holder is. Asked once a holder and a site. Raises Refused, NoPinSource, CardChanged."""
+        """Let `who` know who the holder is. Asked once a holder and site. Raises Refused, NoPinSource, CardChanged."""
         holder = holder_of(bound.token)
-        if self.consents.given(self.who, holder):
+        if self.remembers and self.consents.given(self.who, holder):
             return
         card = bound.token.tree.information.label
-        fr = f"« {self.who} » veut lire sur votre carte : {what.fr}.\nCarte : {card}\nAccepter, pour vous et ce site ?"
-        en = f"“{self.who}” wants to read on your card: {what.en}.\nCard: {card}\nAccept, for you and this site?"
+        ask = _ASK_SITE if self.remembers else _ASK_ONCE
+        fr = f"« {self.who} » veut lire sur votre carte : {what.fr}.\nCarte : {card}\n{ask.fr}"
+        en = f"“{self.who}” wants to read on your card: {what.en}.\nCard: {card}\n{ask.en}"
         await self._yes(Text(fr, en))
         bound.check()
-        self.consents.remember(self.who, holder)
+        if self.remembers:
+            self.consents.remember(self.who, holder)
 
     async def document(self, bound: Binding, number: int, of: int, lines: Sequence[str]) -> None:
         """Show one document that is about to be signed. Raises Refused, NoPinSource, CardChanged."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from api_lab import SITE, ApiLab, api_lab, free_port
+from api_lab import BROWSER, SITE, ApiLab, api_lab, free_port
 from cryptography import x509
 from webeid import InvalidToken, validate
 
@@ -157,6 +157,54 @@ def test_one_question_at_a_time_and_a_dialog_that_dies() -> None:
         assert lab.ask("POST", "/v1/authenticate", {"nonce": NONCE}).code == "CPX-166"
         os.kill(child(lab.daemon.process.pid), 9)
         assert asked.result(30).code == "CPX-123"
+
+
+def waiting(lab: ApiLab) -> tuple[Path, Path]:
+    """From now on a dialog opens (first file) and waits until it may answer (second file)."""
+    opened, go = lab.dialog.with_name("opened"), lab.dialog.with_name("go")
+    real = lab.dialog.read_text().splitlines()[-1]
+    wait = f"touch {opened}; while [ ! -e {go} ]; do sleep 0.02; done"
+    lab.dialog.write_text(f"#!/bin/sh\n{wait}\n{real}\n")
+    return opened, go
+
+
+def until(path: Path) -> None:
+    limit = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("other", ["cps-medecin:cps3", "cps-pharmacien:cps3"])
+def test_a_card_put_in_meanwhile_is_not_the_one_that_was_asked_for(other: str) -> None:
+    with api_lab(["cps-medecin:cps3"]) as lab, ThreadPoolExecutor(1) as pool:
+        opened, go = waiting(lab)
+        asked = pool.submit(lab.ask, "POST", "/v1/authenticate", {"nonce": NONCE})
+        until(opened)
+        new = lab.lab.insert(0, other)
+        lab.wait()
+        go.touch()
+        assert asked.result(30).code in ("CPX-126", "CPX-128")
+        assert not [sent for sent, _ in new.trace if sent[1] == 0x20 and len(sent) > 5]  # no VERIFY with a code
+
+
+def test_a_page_that_leaves_takes_its_dialog_along() -> None:
+    with api_lab(["cps-medecin:cps3"]) as lab:
+        opened, go = waiting(lab)
+        body = json.dumps({"nonce": NONCE}).encode()
+        head = [f"Host: localhost:{lab.port}", *(f"{k}: {v}" for k, v in BROWSER.items()), f"Content-Length: {len(body)}"]
+        lines = ["POST /v1/authenticate HTTP/1.1", "Content-Type: application/json", *head]
+        with lab.tls() as page:
+            page.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+            until(opened)
+        limit = time.monotonic() + 10
+        while lab.ask("POST", "/v1/identity", {"reader": 9}).code == "CPX-166":
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+        with pytest.raises(AssertionError):
+            child(lab.daemon.process.pid)
+        go.touch()
+        validate(lab.ask("POST", "/v1/authenticate", {"nonce": NONCE}).json, SITE, NONCE, issuers(lab.lab))
 
 
 def child(pid: int) -> int:

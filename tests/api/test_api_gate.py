@@ -178,6 +178,7 @@ def test_attacks_reach_neither_card_nor_person(doctor: ApiLab) -> None:
             assert not answer.body or answer.code in ("CPX-162", "CPX-163", "CPX-164", "CPX-167", "CPX-168"), wire[:300]
     assert (doctor.apdus, doctor.dialogs()) == (apdus, dialogs)
     assert memory(doctor) - start < 5 * 1024
+    assert Path(str(doctor.lab.folder), "daemon.log").read_text() == ""
     assert doctor.ask("GET", "/v1/info").status == 200
 
 
@@ -254,7 +255,7 @@ def test_slow_heads_are_cut(doctor: ApiLab) -> None:
     started = time.monotonic()
     with doctor.tls() as channel:
         channel.sendall(b"GET /v1/info HTTP/1.1\r\nHost: ")
-        assert everything(channel) == b"" and 5 < time.monotonic() - started < 15
+        assert everything(channel) == b"" and 3 < time.monotonic() - started < 12
 
 
 def test_rate_limit() -> None:
