@@ -25,6 +25,7 @@ from cpxd.service.hub import Hub
 
 _HEAD = 5.0  # seconds for the head of a request, and between two of them
 _BODY = 30.0  # seconds for its body
+_ENDING = 0.5  # seconds for what is being answered when the daemon ends; then it is cancelled, and its dialog closed
 _STREAMS = 8  # connections that listen to events at once
 _QUEUE = 64  # changes that a slow listener may be behind
 _ENVIRONMENT = 1 << 20
@@ -91,7 +92,7 @@ class Http:
         return self._tls[1]
 
     async def close(self) -> None:
-        await self._server.shutdown(2.0)
+        await self._server.shutdown(_ENDING)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
