@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -46,7 +47,7 @@ class Catalogs:
 class Session:
     handle: int
     slot: Slot
-    insertion: int
+    life: int  # of the slot, when it was opened
     writable: bool
     operations: dict[str, object] = field(default_factory=dict)  # by the names of ck.CANCEL
 
@@ -78,6 +79,7 @@ class Application:
     dead: deque[int] = field(default_factory=lambda: deque(maxlen=1024))  # handles of sessions whose card has left
     seen: dict[int, int] = field(default_factory=dict)  # by slot: the insertion that C_WaitForSlotEvent knows of
     last_session: int = 0
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # one question at a time where a key is first used
 
     def slot(self, number: int) -> Slot:
         if not self.initialized:
@@ -92,14 +94,14 @@ class Application:
         session = self.sessions.get(handle)
         if session is None:
             raise Failure(CKR.SESSION_HANDLE_INVALID)
-        if session.insertion != session.slot.insertion:  # the card left: its sessions died with it
+        if session.life != session.slot.life:  # the card left, or the screen was locked: its sessions died
             self._bury()
             raise Failure(CKR.SESSION_HANDLE_INVALID)
         return session
 
     def _bury(self) -> None:
-        self.dead.extend(h for h, s in self.sessions.items() if s.insertion != s.slot.insertion)
-        self.sessions = {h: s for h, s in self.sessions.items() if s.insertion == s.slot.insertion}
+        self.dead.extend(h for h, s in self.sessions.items() if s.life != s.slot.life)
+        self.sessions = {h: s for h, s in self.sessions.items() if s.life == s.slot.life}
 
     def session_for_code(self, handle: int) -> Session:
         """As `session`, for a call that carries a PIN: DEVICE_REMOVED when the card it was typed for has left.
@@ -111,8 +113,21 @@ class Application:
             raise Failure(CKR.DEVICE_REMOVED)
         return self.session(handle)
 
+    def alive(self, session: Session) -> None:
+        """Raises when the session has died or was closed while a person or the card was waited for."""
+        if session.life != session.slot.life:
+            raise Failure(CKR.DEVICE_REMOVED)
+        if not self.initialized or self.sessions.get(session.handle) is not session:
+            raise Failure(CKR.SESSION_CLOSED)
+
+    def may_log_in(self, session: Session) -> None:
+        """As `alive`, and nobody of this application has logged in meanwhile."""
+        self.alive(session)
+        if session.slot.logged_in(self) is not None:
+            raise Failure(CKR.USER_ALREADY_LOGGED_IN)
+
     def open_on(self, slot: Slot) -> list[Session]:
-        return [s for s in self.sessions.values() if s.slot is slot and s.insertion == slot.insertion]
+        return [s for s in self.sessions.values() if s.slot is slot and s.life == slot.life]
 
     async def token(self, slot: Slot) -> Token:
         """The token in a slot, its reading awaited. TOKEN_NOT_PRESENT, TOKEN_NOT_RECOGNIZED."""

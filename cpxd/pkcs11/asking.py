@@ -30,6 +30,9 @@ class Asker(Protocol):
     async def confirm_last_try(self, slot: Slot, code: Code) -> bool:
         """Whether the person typed "dernier"."""
 
+    def close(self, slot: Slot, *, dead_only: bool = False) -> None:
+        """The sessions that a dialog was about are gone: it ends as if it were refused. `dead_only`: those of a past life."""
+
     def stop(self) -> None:
         """Nobody waits for an answer any more: close what is open, ask nothing more."""
 
@@ -41,41 +44,46 @@ class Person:
     settings: Settings
     pid: int
     environment: Mapping[str, str] = field(default_factory=dict)
-    _open: set[Pinentry] = field(default_factory=set)
+    _open: dict[Pinentry, tuple[Slot, int]] = field(default_factory=dict)  # what it is about, and its life then
     _stopped: bool = False
 
     async def code(self, slot: Slot, code: Code) -> Secret:
         tries = _tries(slot, code)
-        with self._pinentry() as (pinentry, who):
+        with self._pinentry(slot) as (pinentry, who):
             ask = pinentry.pin if code is Code.PIN else pinentry.unblock_code
             return await pinentry.run(ask, who, _card(slot), tries)
 
     async def new_pin(self, slot: Slot) -> Secret:
-        with self._pinentry() as (pinentry, who):
+        with self._pinentry(slot) as (pinentry, who):
             return await pinentry.run(pinentry.new_pin, who, _card(slot))
 
     async def confirm_last_try(self, slot: Slot, code: Code) -> bool:
-        with self._pinentry() as (pinentry, who):
+        with self._pinentry(slot) as (pinentry, who):
             return await pinentry.run(pinentry.confirm_last_try, who, _card(slot), code)
+
+    def close(self, slot: Slot, *, dead_only: bool = False) -> None:
+        for pinentry, (about, life) in tuple(self._open.items()):
+            if about is slot and not (dead_only and life == slot.life):
+                pinentry.stop()
 
     def stop(self) -> None:
         self._stopped = True
-        for pinentry in self._open:
+        for pinentry in tuple(self._open):
             pinentry.stop()
 
     @contextlib.contextmanager
-    def _pinentry(self) -> Iterator[tuple[Pinentry, str]]:
+    def _pinentry(self, slot: Slot) -> Iterator[tuple[Pinentry, str]]:
         from cpxd.dialog.display import DisplayHints, program_name
         from cpxd.dialog.pinentry import Pinentry
 
         if self._stopped:
             raise errors.Refused()
         pinentry = Pinentry(self.settings, DisplayHints.from_environ(self.environment, self.pid))
-        self._open.add(pinentry)
+        self._open[pinentry] = slot, slot.life
         try:
             yield pinentry, program_name(self.pid)
         finally:
-            self._open.discard(pinentry)
+            self._open.pop(pinentry, None)
 
 
 def _card(slot: Slot) -> str:

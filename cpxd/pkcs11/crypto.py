@@ -218,7 +218,11 @@ def _of_signature_key(session: Session, data: bytes) -> tuple[CardMechanism, byt
 async def _ready_to_use(app: Application, session: Session) -> None:
     """In the mode where nobody logs in, our dialog asks when a key is first used."""
     if app.settings.pkcs11_pin == "agent" and session.slot.logged_in(app) is None:
-        await ask_and_prove(app, session.slot, Code.PIN)
+        async with app.asking:  # two keys used at once are one question
+            app.alive(session)
+            if session.slot.logged_in(app) is None:
+                await ask_and_prove(app, session, Code.PIN)
+    app.alive(session)
 
 
 def verify_init(app: Application, handle: int, mechanism: Mechanism | None, key_handle: int) -> Answer:

@@ -13,11 +13,15 @@ from typing import Any, NamedTuple
 
 from cpxd._apdu_ffi import ffi, lib
 from cpxd.pkcs11.calls import CALLS, SECRET
+from cpxd.pkcs11.ck import CKR
 from cpxd.pkcs11.wire import WireError
 from cpxd.secret import Secret, SecretError
 
 _SIZE = 16384  # of the locked buffer; longer frames carry no PIN and are gathered elsewhere
 _BODY_LIMIT = 1 << 20
+_DATA_LIMIT = 16 << 20  # of the calls that carry a document at once
+_DATA_CALLS = frozenset({30, 31, 34, 35, 38, 39, 43, 44, 49, 50})  # Encrypt, Decrypt, Digest, Sign, Verify and their updates
+_NEW_PIN_CALLS = frozenset({14, 15})  # C_InitPIN, C_SetPIN
 _OPTIONS_LIMIT = 8192
 _SECRET_LIMIT = 4096
 _header = struct.Struct(">III")  # serial, length of options, length of body
@@ -43,6 +47,7 @@ class Frame(NamedTuple):
     body: bytes  # from the call number on; empty when the request carries secrets
     values: tuple[int, ...] = ()
     pins: tuple[Pin, ...] = ()
+    refused: CKR | None = None  # the request is longer than what is taken: it was passed over
 
 
 class Frames:
@@ -57,6 +62,7 @@ class Frames:
         self._view = memoryview(ffi.buffer(self._memory, _SIZE))
         self._start = self._end = 0  # what was received and not yet read
         self._long: tuple[int, bytes, int, bytearray, int] | None = None  # serial, options, call, body so far, its length
+        self._over: tuple[Frame, int] | None = None  # how to refuse a request, and how many bytes of it are to come
 
     def room(self) -> memoryview:
         return self._view[self._end :]
@@ -85,32 +91,43 @@ class Frames:
         self._start = self._end = 0
 
     def _next(self) -> Frame | None:
+        if self._over is not None:
+            return self._pass_over(*self._over)
         if self._long is not None:
             return self._gather(*self._long)
         first, here = self._start, self._end - self._start
         if here < _header.size:
             return None
         serial, options_length, body_length = _header.unpack_from(self._view, first)
-        if options_length > _OPTIONS_LIMIT or not 8 <= body_length <= _BODY_LIMIT:
+        if options_length > _OPTIONS_LIMIT or body_length < 8:
             raise WireError("frame length")
         head = _header.size + options_length
         if here < head + 4:
             return None
-        body = first + head
+        return self._frame(serial, first + head, body_length)
+
+    def _frame(self, serial: int, body: int, body_length: int) -> Frame | None:
+        """The frame whose body begins at `body` in the buffer, when it is whole."""
         (call,) = _u32.unpack_from(self._view, body)
-        if call in SECRET and body_length > _SECRET_LIMIT:
-            raise WireError("secret length")
-        if here < head + body_length:
-            if head + body_length > _SIZE:
-                options = bytes(self._view[first + _header.size : body])
+        options = bytes(self._view[self._start + _header.size : body])
+        if body_length > _limit(call):
+            self._start = body
+            return self._pass_over(Frame(serial, options, call, b"", refused=_too_long(call)), body_length)
+        if self._end < body + body_length:
+            if body - self._start + body_length > _SIZE:
                 self._long = serial, options, call, bytearray(self._view[body : self._end]), body_length
                 self._start = self._end
             return None
-        options = bytes(self._view[first + _header.size : body])
         self._start = body + body_length
         if call in SECRET:
             return self._read_secrets(serial, options, call, body, body_length)
         return Frame(serial, options, call, bytes(self._view[body : self._start]))
+
+    def _pass_over(self, refusal: Frame, length: int) -> Frame | None:
+        count = min(self._end - self._start, length)
+        self._start += count
+        self._over = (refusal, length - count) if count < length else None
+        return refusal if self._over is None else None
 
     def _gather(self, serial: int, options: bytes, call: int, body: bytearray, length: int) -> Frame | None:
         count = min(self._end - self._start, length - len(body))
@@ -134,3 +151,16 @@ class Frames:
         for secret, how in zip(secrets[: request.secret_count], request.secrets, strict=False):
             pins.append(Pin(None if how == lib.APDU_E_ABSENT else secret, how == lib.APDU_E_LONG))
         return Frame(serial, options, call, b"", tuple(request.values[0 : request.value_count]), tuple(pins))
+
+
+def _limit(call: int) -> int:
+    """The longest body that is taken, in bytes."""
+    if call in SECRET:
+        return _SECRET_LIMIT
+    return _DATA_LIMIT if call in _DATA_CALLS else _BODY_LIMIT
+
+
+def _too_long(call: int) -> CKR:
+    if call in SECRET:
+        return CKR.PIN_LEN_RANGE if call in _NEW_PIN_CALLS else CKR.PIN_INCORRECT
+    return CKR.DATA_LEN_RANGE if call in _DATA_CALLS else CKR.DEVICE_MEMORY

@@ -43,6 +43,8 @@ async def finalize(app: Application) -> Answer:
     _check(app)
     app.initialized = False
     app.sessions.clear()
+    for slot in app.hub.slots:
+        app.asker.close(slot)
     await app.hub.drop(app)
     return ()
 

@@ -17,15 +17,18 @@ from cpxd.pkcs11 import dispatch
 from cpxd.pkcs11.application import Application, Catalogs
 from cpxd.pkcs11.asking import Person
 from cpxd.pkcs11.calls import VERSION
+from cpxd.pkcs11.ck import CKR
 from cpxd.pkcs11.frames import Frame, Frames
 from cpxd.pkcs11.rv import Failure
 from cpxd.pkcs11.wire import WireError
 from cpxd.secret import SecretError
-from cpxd.service.hub import Hub
+from cpxd.service.hub import Hub, Slot
 
 _MARK = b"cpx1;"  # how our own module begins its options, and we ours to it
-_OUTSTANDING = 64  # requests of one connection being worked on; it is not read from meanwhile
+_OUTSTANDING = 256  # requests of one connection being worked on; more are refused
+_WAITERS = 16  # of them C_WaitForSlotEvent, which has no end of its own
 _CONNECTIONS = 256
+_OF_ONE = 64  # connections of one process
 _WAIT = 65  # C_WaitForSlotEvent
 _TOLD = frozenset({"DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "GPG_TTY", "TERM", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LANG"})
 _EXPECTED = (Failure, errors.CpxError, NotAllowed, FileMissing, SecretError)
@@ -40,6 +43,11 @@ class Server:
         self.uid = uid
         self.catalogs = Catalogs(settings)
         self.connections: set[Connection] = set()
+        hub.subscribe(self._slot_changed)
+
+    def _slot_changed(self, slot: Slot) -> None:
+        for connection in tuple(self.connections):
+            connection.slot_changed(slot)
 
     def connection(self) -> Connection:
         return Connection(self)
@@ -64,6 +72,7 @@ class Connection(asyncio.BufferedProtocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Task[None]] = set()  # those that wait for a slot event: no end of their own
         self._paused = self._full = False
+        self._pid = 0
         self._app: Application | None = None
         self._leaving: asyncio.Task[None] | None = None
 
@@ -73,12 +82,16 @@ class Connection(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
         self._transport = transport
         pid, uid = _peer(transport.get_extra_info("socket"))
-        if uid != self._server.uid or len(self._server.connections) >= _CONNECTIONS:
+        self._pid = pid
+        others = [other for other in self._server.connections if other._pid == pid]
+        if uid != self._server.uid or len(self._server.connections) >= _CONNECTIONS or len(others) >= _OF_ONE:
+            log.write("connection-refused", operation="uid" if uid != self._server.uid else "too many")
             transport.abort()
             return
         try:
             self._frames = Frames()
         except SecretError:
+            log.write("connection-refused", operation="locked memory")
             transport.abort()
             return
         server = self._server
@@ -137,8 +150,8 @@ class Connection(asyncio.BufferedProtocol):
         self._flow()
 
     def _flow(self) -> None:
-        """A client that does not read its answers, or asks for too much at once, is not read from."""
-        pause = self._full or len(self._tasks) >= _OUTSTANDING
+        """A client that does not read its answers is not read from. (Never for another reason: its end would pass unseen.)"""
+        pause = self._full
         if pause != self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = pause
             if pause:
@@ -162,6 +175,7 @@ class Connection(asyncio.BufferedProtocol):
                 app.asker.environment = _told(frame.options)
         pending = None
         try:
+            self._check(frame)
             found = dispatch.start(app, frame, new_dialect=(self._offered or 0) >= VERSION)
             if dispatch.is_pending(found):
                 pending = found
@@ -180,7 +194,19 @@ class Connection(asyncio.BufferedProtocol):
             if frame.call == _WAIT:
                 self._waiting.add(task)
             task.add_done_callback(self._done)
-            self._flow()
+
+    def _check(self, frame: Frame) -> None:
+        if frame.refused is not None:
+            raise Failure(frame.refused)
+        if frame.call == _WAIT and len(self._waiting) >= _WAITERS:
+            raise Failure(CKR.DEVICE_MEMORY)
+        if len(self._tasks) >= _OUTSTANDING + _WAITERS:
+            raise Failure(CKR.DEVICE_MEMORY)
+
+    def slot_changed(self, slot: Slot) -> None:
+        """A dialog about a card that has left ends at once, and so does one behind a locked screen."""
+        if self._app is not None:
+            self._app.asker.close(slot, dead_only=True)
 
     async def _later(self, frame: Frame, pending: Coroutine[Any, Any, tuple[Any, ...]]) -> None:
         try:
@@ -193,7 +219,6 @@ class Connection(asyncio.BufferedProtocol):
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._waiting.discard(task)
-        self._flow()
 
     def _refuse(self, frame: Frame, error: Exception) -> None:
         if not isinstance(error, _EXPECTED):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from cpxd import errors
 from cpxd.card.application import Code
@@ -17,6 +17,7 @@ from cpxd.pkcs11.rv import Failure
 from cpxd.secret import Secret
 from cpxd.service.hub import Slot
 
+T = TypeVar("T")
 Answer = tuple[Any, ...]
 # CK_STATE by login and whether the session may write
 _STATES = {(None, False): 0, ("user", False): 1, (None, True): 2, ("user", True): 3, ("so", True): 4, ("so", False): 0}
@@ -32,7 +33,7 @@ async def open_session(app: Application, number: int, flags: int) -> Answer:
     if not writable and slot.logged_in(app) == "so":
         raise Failure(CKR.SESSION_READ_WRITE_SO_EXISTS)
     app.last_session += 1
-    app.sessions[app.last_session] = Session(app.last_session, slot, slot.insertion, writable)
+    app.sessions[app.last_session] = Session(app.last_session, slot, slot.life, writable)
     return (app.last_session,)
 
 
@@ -49,8 +50,11 @@ def close_all_sessions(app: Application, number: int) -> Answer | Coroutine[Any,
 
 
 def _closed(app: Application, slot: Slot) -> Answer | Coroutine[Any, Any, Answer]:
-    """With the last session on a token the login ends."""
-    if app.open_on(slot) or slot.logged_in(app) is None:
+    """With the last session on a token the login ends, and so do the dialogs for one."""
+    if app.open_on(slot):
+        return ()
+    app.asker.close(slot)
+    if slot.logged_in(app) is None:
         return ()
 
     async def end() -> Answer:
@@ -75,7 +79,8 @@ def session_cancel(app: Application, handle: int, flags: int) -> Answer:
 
 
 async def login(app: Application, handle: int, user: int, pin: Pin) -> Answer:
-    slot = app.session_for_code(handle).slot
+    session = app.session_for_code(handle)
+    slot = session.slot
     if user == ck.CKU_CONTEXT_SPECIFIC:  # no key of these cards wants to be asked for at each use
         raise Failure(CKR.OPERATION_NOT_INITIALIZED)
     if user not in (ck.CKU_SO, ck.CKU_USER):
@@ -90,9 +95,9 @@ async def login(app: Application, handle: int, user: int, pin: Pin) -> Answer:
     if pin.unfit:
         raise Failure(CKR.PIN_INCORRECT)
     if pin.secret is not None:
-        await prove(app, slot, code, pin.secret)
+        await prove(app, session, code, pin.secret)
     else:
-        await _by_dialog(app, slot, code)
+        await _by_dialog(app, session, code)
     return ()
 
 
@@ -103,35 +108,47 @@ async def login_user(app: Application, handle: int, user: int, pin: Pin, name: P
     return await login(app, handle, user, pin)
 
 
-async def _by_dialog(app: Application, slot: Slot, code: Code) -> None:
+async def _by_dialog(app: Application, session: Session, code: Code) -> None:
     if app.settings.pkcs11_pin == "host":
         raise Failure(CKR.ARGUMENTS_BAD)
     loop = asyncio.get_running_loop()
     started = loop.time()
     try:
-        await ask_and_prove(app, slot, code)
+        await ask_and_prove(app, session, code)
     finally:
         await asyncio.sleep(max(0.0, _SHORTEST - (loop.time() - started)))
 
 
-async def ask_and_prove(app: Application, slot: Slot, code: Code) -> None:
+async def ask_and_prove(app: Application, session: Session, code: Code) -> None:
     """Our dialog, then VERIFY."""
-    with await app.asker.code(slot, code) as secret:
-        await prove(app, slot, code, secret)
+    with await _asked(app, session, app.asker.code(session.slot, code)) as secret:
+        await prove(app, session, code, secret)
 
 
-async def prove(app: Application, slot: Slot, code: Code, secret: Secret) -> None:
-    """VERIFY at once; with one try left only as the settings or the person say."""
-    do = slot.login if code is Code.PIN else slot.login_unblock
-    await _careful(app, slot, code, lambda last: do(app, secret, last_try=last))
+async def _asked(app: Application, session: Session, question: Coroutine[Any, Any, T]) -> T:
+    """What a person answers. A dialog that ends because the card left, or the session, says so."""
+    try:
+        return await question
+    except errors.Refused:
+        app.alive(session)
+        raise
 
 
-async def _careful(app: Application, slot: Slot, code: Code, do: Callable[[bool], Awaitable[None]]) -> None:
+async def prove(app: Application, session: Session, code: Code, secret: Secret) -> None:
+    """VERIFY at once; with one try left only as the settings or the person say.
+
+    The code was typed for the card of the session: just before VERIFY, and again before the login counts, both must be there.
+    """
+    do = session.slot.login if code is Code.PIN else session.slot.login_unblock
+    await _careful(app, session, code, lambda last: do(app, secret, last_try=last, guard=lambda: app.may_log_in(session)))
+
+
+async def _careful(app: Application, session: Session, code: Code, do: Callable[[bool], Awaitable[None]]) -> None:
     try:
         await do(app.settings.pkcs11_last_try == "allow")
     except errors.LastTry:
         try:
-            confirmed = await app.asker.confirm_last_try(slot, code)
+            confirmed = await _asked(app, session, app.asker.confirm_last_try(session.slot, code))
         except (errors.Refused, errors.NoPinSource):
             confirmed = False
         if not confirmed:
@@ -145,11 +162,11 @@ async def logout(app: Application, handle: int) -> Answer:
 
 
 async def init_pin(app: Application, handle: int, pin: Pin) -> Answer:
-    slot = app.session_for_code(handle).slot
-    if slot.logged_in(app) != "so":
+    session = app.session_for_code(handle)
+    if session.slot.logged_in(app) != "so":
         raise Failure(CKR.USER_NOT_LOGGED_IN)
-    with await _new(app, slot, pin) as new:
-        await slot.renew_pin(app, new)
+    with await _new(app, session, pin) as new:
+        await session.slot.renew_pin(app, new, guard=lambda: app.alive(session))
     return ()
 
 
@@ -164,26 +181,31 @@ async def set_pin(app: Application, handle: int, old: Pin, new: Pin) -> Answer:
         _check_new(new)
     if old.unfit:
         raise Failure(CKR.PIN_INCORRECT)
-    with await _old(app, slot, old) as current, await _new(app, slot, new) as wanted:
-        await _careful(app, slot, Code.PIN, lambda last: slot.change_pin(app, current, wanted, last_try=last))
+    with await _old(app, session, old) as current, await _new(app, session, new) as wanted:
+        await _careful(
+            app,
+            session,
+            Code.PIN,
+            lambda last: slot.change_pin(app, current, wanted, last_try=last, guard=lambda: app.alive(session)),
+        )
     return ()
 
 
-async def _old(app: Application, slot: Slot, pin: Pin) -> Secret:
+async def _old(app: Application, session: Session, pin: Pin) -> Secret:
     if pin.secret is not None:
         return pin.secret
     if app.settings.pkcs11_pin == "host":
         raise Failure(CKR.ARGUMENTS_BAD)
-    return await app.asker.code(slot, Code.PIN)
+    return await _asked(app, session, app.asker.code(session.slot, Code.PIN))
 
 
-async def _new(app: Application, slot: Slot, pin: Pin) -> Secret:
+async def _new(app: Application, session: Session, pin: Pin) -> Secret:
     if pin.secret is not None:
         _check_new(pin)
         return pin.secret
     if app.settings.pkcs11_pin == "host":
         raise Failure(CKR.ARGUMENTS_BAD)
-    return await app.asker.new_pin(slot)
+    return await _asked(app, session, app.asker.new_pin(session.slot))
 
 
 def _check_new(pin: Pin) -> None:

@@ -40,6 +40,12 @@ _NOT_PROVED = (
 )
 _PATIENCE = 5.0  # seconds after which a card that could not be read is tried once more, if asked for
 
+Guard = Callable[[], None]
+
+
+def _nothing() -> None:
+    pass
+
 
 class Slot:
     """`insertion` grows at each insertion and removal: what was made for one card compares it. `changed` is called on the
@@ -52,6 +58,7 @@ class Slot:
         self.id = number
         self.reader = reader
         self.insertion = 0
+        self.life = 0  # grows with it, and when screen lock or sleep ends what was begun: sessions compare it
         self.present = False
         self.error: errors.CpxError | None = None
         self.token: Token | None = None
@@ -82,6 +89,7 @@ class Slot:
 
     def _arrive(self, state: ReaderState) -> None:
         self.insertion += 1
+        self.life += 1
         self.present = True
         kind = registry.identify(state.atr)
         if state.mute or not state.atr:
@@ -95,6 +103,7 @@ class Slot:
 
     def _leave(self) -> None:
         self.insertion += 1
+        self.life += 1
         self.present = False
         held = self._logins.clear()
         if self.token is not None:
@@ -198,21 +207,30 @@ class Slot:
     def logged_in(self, client: Client) -> Role | None:
         return self._logins.role(client)
 
-    async def login(self, client: Client, pin: Secret, *, last_try: bool = False) -> None:
-        """VERIFY at once. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked."""
-        await self._prove(client, "user", lambda s, begin: s.verify(begin, pin, last_try=last_try))
+    async def login(self, client: Client, pin: Secret, *, last_try: bool = False, guard: Guard = _nothing) -> None:
+        """VERIFY at once. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked.
 
-    async def login_unblock(self, client: Client, code: Secret, *, last_try: bool = False) -> None:
+        `guard` raises when the client does not want it any more: asked just before VERIFY, and before the login counts.
+        """
+        await self._prove(client, "user", lambda s, begin: s.verify(begin, pin, last_try=last_try), guard)
+
+    async def login_unblock(self, client: Client, code: Secret, *, last_try: bool = False, guard: Guard = _nothing) -> None:
         """VERIFY of the unblock code. Raises BadPinFormat, KnownWrongPin, LastTry, WrongUnblockCode, UnblockCodeBlocked."""
-        await self._prove(client, "so", lambda s, begin: s.verify_unblock_code(begin, code, last_try=last_try))
+        await self._prove(client, "so", lambda s, begin: s.verify_unblock_code(begin, code, last_try=last_try), guard)
 
-    async def _prove(self, client: Client, role: Role, operation: Callable[[CardSession, Begin], None]) -> None:
-        insertion = self.insertion
+    async def _prove(self, client: Client, role: Role, operation: Callable[[CardSession, Begin], None], guard: Guard) -> None:
+        life = self.life
         async with self._codes_lock:
-            self._still(insertion)  # while it waited here, the card may have left: the code was typed for that one
+            self._still(life)  # while it waited here, the card may have left: the code was typed for that one
+            guard()
             await self._learning(role, operation)
-            if insertion != self.insertion:
-                raise errors.CardRemoved()
+            self._still(life)
+            try:
+                guard()
+            except BaseException:
+                if not self._logins:  # a proof that is nobody's
+                    await self._reset()
+                raise
             self._logins.add(client, role)
             self._changed(self)
 
@@ -231,15 +249,20 @@ class Slot:
 
     async def end_logins(self) -> None:
         """The screen is locked, or the machine goes to sleep: nobody is logged in any more."""
-        if self._logins.clear():
-            self._changed(self)
+        self.life += 1  # what is being typed for this card was begun by who has left the screen
+        fell = self._logins.clear()
+        self._changed(self)
+        if fell:
             await self._ended("so")
 
-    async def change_pin(self, client: Client, old: Secret, new: Secret, *, last_try: bool = False) -> None:
+    async def change_pin(
+        self, client: Client, old: Secret, new: Secret, *, last_try: bool = False, guard: Guard = _nothing
+    ) -> None:
         """Raises as login, and BadPinFormat or SamePin for the new one. Needs no login, and is none."""
-        insertion = self.insertion
+        life = self.life
         async with self._codes_lock:
-            self._still(insertion)
+            self._still(life)
+            guard()
             proved = True  # a change proves the PIN as a login does, and nobody asked for that
             try:
                 await self._learning("user", lambda s, begin: s.change(begin, old, new, last_try=last_try))
@@ -250,12 +273,13 @@ class Slot:
                 if proved and not self._logins:
                     await self._reset()
 
-    async def renew_pin(self, client: Client, new: Secret) -> None:
+    async def renew_pin(self, client: Client, new: Secret, *, guard: Guard = _nothing) -> None:
         """Unblock: a new PIN, the client being logged in with the unblock code. Logins with the old PIN end."""
         self._need(client, "so")
-        insertion = self.insertion
+        life = self.life
         async with self._codes_lock:
-            self._still(insertion)
+            self._still(life)
+            guard()
             state = await self._run(lambda session, begin: session.renew_pin(begin, new))
             if self.codes is not None:
                 self.codes = replace(self.codes, pin=state)
@@ -263,8 +287,8 @@ class Slot:
             self._contents_private_gone()
             self._changed(self)
 
-    def _still(self, insertion: int) -> None:
-        if insertion != self.insertion:
+    def _still(self, life: int) -> None:
+        if life != self.life:
             raise errors.CardRemoved()
 
     async def _learning(self, role: Role, operation: Callable[[CardSession, Begin], None]) -> None:

@@ -159,14 +159,12 @@ def test_initialisation(daemon: Daemon) -> None:
     "bad",
     [
         struct.pack(">III", 1, 0, 0),  # no body
-        struct.pack(">III", 1, 0, (1 << 20) + 1),
         struct.pack(">III", 1, 1 << 20, 16),
         struct.pack(">III", 1, 0, 12) + struct.pack(">II", 3, 4) + b"vsus",  # another signature than the call has
         struct.pack(">III", 1, 0, 8) + struct.pack(">II", 999, 0),  # no such call
         struct.pack(">III", 1, 0, 8) + struct.pack(">II", 0, 0),
         struct.pack(">III", 1, 0, 9) + struct.pack(">II", 3, 0) + b"x",  # more than the signature says
         struct.pack(">III", 1, 0, 16) + struct.pack(">II", 5, 1) + b"u" + bytes(7),  # less
-        struct.pack(">III", 1, 0, 1 << 19) + struct.pack(">II", 18, 4) + b"uuay" + bytes(32),  # a PIN of half a megabyte
         struct.pack(">III", 1, 0, 13) + struct.pack(">II", 18, 4) + b"uuay" + b"\0",
         struct.pack(">III", 1, 0, 23) + struct.pack(">II", 26, 3) + b"uaA" + bytes(8) + struct.pack(">I", 1 << 20),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from p11_daemon import Daemon, until
-from p11_wire import Wire
+from p11_wire import Refused, Wire
 
 from simulator.lab import Lab
 
@@ -93,6 +93,15 @@ def state(client: Wire, session: int) -> int:
     return found
 
 
+def gone(client: Wire, session: int) -> bool:
+    try:
+        client.GetSessionInfo(session)
+    except Refused as refused:
+        assert refused.rv == 0xB3
+        return True
+    return False
+
+
 def test_lock_and_sleep(lab: Lab, fresh: Daemon, logind: Logind, short: Path) -> None:
     with Daemon(lab, folder=short, environment=logind.env) as daemon, daemon.client() as client:
         session, other = client.open(0), client.open(1)
@@ -103,7 +112,10 @@ def test_lock_and_sleep(lab: Lab, fresh: Daemon, logind: Logind, short: Path) ->
                 logind.says(harmless)
             assert (state(client, session), state(client, other)) == (3, 3)
             logind.says(word)
-            until(lambda: (state(client, session), state(client, other)) == (2, 2))
+            for dead in (session, other):
+                until(lambda dead=dead: gone(client, dead))
+            session, other = client.open(0), client.open(1)
+            assert (state(client, session), state(client, other)) == (2, 2)
             until(lambda: not lab.card(0).card._pins.verified(1))  # type: ignore[attr-defined]
 
 
