@@ -25,8 +25,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="session")
-def _lab() -> Iterator[Lab]:
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with Lab(["cps-medecin:cps3"], slots=1) as opened:
+        opened.env["HOME"] = str(tmp_path_factory.mktemp("home"))  # the browsers of whoever runs the tests are not examined
         yield opened
 
 

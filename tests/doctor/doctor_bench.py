@@ -209,6 +209,8 @@ reader = SCardListReaders(context, [])[1][0]
 code, card, _ = SCardConnect(context, reader, SCARD_SHARE_EXCLUSIVE, SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1)
 print(code, flush=True)
 sys.stdin.read()
+SCardDisconnect(card, SCARD_LEAVE_CARD)
+SCardReleaseContext(context)
 """
 
 
