@@ -24,6 +24,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import cpxd.api.problems  # noqa: F401  # its errors are typed errors like the others
     from cpxd.doctor.explain import FAMILIES, explain
 
     asked = " ".join(options.code)
