@@ -12,6 +12,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpxd import errors, log
 from cpxd.api.listener import Door
@@ -21,6 +22,9 @@ from cpxd.service.hub import Hub
 from cpxd.service.lockwatch import LockWatch
 from cpxd.text import tr
 
+if TYPE_CHECKING:
+    from cpxd.notify.notifier import Notifier
+
 SOCKET_NAME = "pkcs11.sock"
 _PATH_LIMIT = 107  # bytes of an AF_UNIX address
 _FIRST_PASSED = 3  # sd_listen_fds(3)
@@ -28,7 +32,12 @@ _BACKLOG = 128
 
 
 def pkcs11_socket() -> Path:
-    return run_home() / SOCKET_NAME
+    """Where programs find the daemon. Raises BadFile when no socket can have that name."""
+    path = run_home() / SOCKET_NAME
+    if len(os.fsencode(path)) + len(".new") > _PATH_LIMIT:
+        reason = tr(f"chemin de plus de {_PATH_LIMIT} octets", f"a path of more than {_PATH_LIMIT} bytes")
+        raise errors.BadFile(file=path, reason=reason)
+    return path
 
 
 def serve(settings: Settings) -> None:
@@ -55,6 +64,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     accepting = await loop.create_unix_server(door.connection, sock=listening)
     api = Door(hub, settings)
     api.start()
+    notifier = _notifier(hub, settings)
     watch = LockWatch(hub.lock)
     await watch.start()
     log.write("serve", operation="start")
@@ -65,10 +75,23 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         _tell_systemd("STOPPING=1")
         accepting.close()
         watch.stop()
+        if notifier is not None:
+            notifier.stop()
         await api.stop()
         await door.close()
         await hub.stop()
         log.write("serve", operation="end")
+
+
+def _notifier(hub: Hub, settings: Settings) -> Notifier | None:
+    """Tells the person of what happens to a card, where there is a desktop to tell it."""
+    if not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        return None
+    from cpxd.notify.notifier import Notifier
+
+    notifier = Notifier(hub, settings)
+    notifier.start()
+    return notifier
 
 
 def _folder() -> Path:
@@ -104,11 +127,7 @@ def _listening(folder: Path) -> tuple[socket.socket, bool]:
     passed = _passed_on()
     if passed is not None:
         return passed, False
-    path, new = folder / SOCKET_NAME, folder / f"{SOCKET_NAME}.new"
-    if len(os.fsencode(new)) > _PATH_LIMIT:
-        raise errors.BadFile(
-            file=path, reason=tr(f"chemin de plus de {_PATH_LIMIT} octets", f"a path of more than {_PATH_LIMIT} bytes")
-        )
+    path, new = pkcs11_socket(), folder / f"{SOCKET_NAME}.new"
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         new.unlink(missing_ok=True)  # left by a daemon that was killed: we hold the lock
