@@ -50,7 +50,7 @@ fuzz-packages:
 $(VENV)/.installed: pyproject.toml | packages
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=68,<85' wheel 'cffi>=1.16,<3'
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	touch $@
 
 $(VENV)/.built: $(VENV)/.installed setup.py $(C_SOURCES)
