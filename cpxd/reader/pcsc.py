@@ -47,6 +47,7 @@ _KINDS: dict[int, type[errors.CpxError]] = {
 }
 _PNP = "\\\\?PnP?\\Notification"  # PC/SC Lite: a pseudo reader whose state changes when readers come and go
 _SHARED = scard.SCARD_SHARE_SHARED
+_POWERING = 1.0  # seconds
 Observer = Callable[[bytes, bytes, float], None]
 _T0_T1 = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 
@@ -132,13 +133,16 @@ class Context:
 
     def connect(self, reader: str, *, wait: float, allowed: Callable[[], None]) -> Link:
         """Open the card in `reader`, shared. An exclusive holder is waited for, at most `wait` seconds (ReaderBusy)."""
-        limit = time.monotonic() + wait
+        begun = time.monotonic()
+        limit = begun + wait
         while True:
             allowed()
             code, handle, protocol = scard.SCardConnect(self._context, reader, _SHARED, _T0_T1)
             if code == scard.SCARD_S_SUCCESS:
                 return Link(self, reader, int(handle), int(protocol))
-            if not _same(code, scard.SCARD_E_SHARING_VIOLATION):
+            # pcscd says "protocol mismatch" while another program's SCardConnect is powering the card up
+            powering = _same(code, scard.SCARD_E_PROTO_MISMATCH) and time.monotonic() - begun < _POWERING
+            if not powering and not _same(code, scard.SCARD_E_SHARING_VIOLATION):
                 raise errors.NoCard() if _same(code, scard.SCARD_E_NO_SMARTCARD) else typed(code)
             if time.monotonic() >= limit:
                 raise errors.ReaderBusy(seconds=round(wait))

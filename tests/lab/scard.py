@@ -82,7 +82,13 @@ def connect(slot: int = 0, protocol: int = 3) -> Any:
     """A handle on the card of a slot (shared), and the protocol."""
     ctx = context()
     name = check(scard.SCardListReaders(ctx, []))[slot]
-    return check(scard.SCardConnect(ctx, name, scard.SCARD_SHARE_SHARED, protocol))
+    for _ in range(20):
+        code, *found = scard.SCardConnect(ctx, name, scard.SCARD_SHARE_SHARED, protocol)
+        # what pcscd says while another client's SCardConnect is powering the card up
+        if (code ^ scard.SCARD_E_PROTO_MISMATCH) & 0xFFFFFFFF:
+            break
+        time.sleep(0.05)
+    return check([code, *found])
 
 
 def transmit(handle: Any, apdu: str, protocol: int = 1) -> str:
