@@ -28,6 +28,11 @@ check: build
 bench: build test-packages
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/revocation.py
+	$(BIN)/python bench/pkcs11.py
+	$(BIN)/python bench/signatures.py
+
+soak: build test-packages ## 500 swaps of two cards before each browser, about 45 minutes
+	CPX_SWAPS=500 $(BIN)/python -m pytest tests/browsers/test_browsers_swap.py -s
 
 fuzz: build fuzz-packages
 	fuzz/run.sh $(or $(SECONDS_TOTAL),60)
