@@ -9,7 +9,7 @@ C_SOURCES := $(wildcard cpxd/*.c cpxd/*.h cpxd/_apdu_build.py simulator/driver/*
 C_OWN := $(filter %.c,$(C_SOURCES))
 C_WARNINGS := -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -Wstrict-prototypes -Werror
 
-.PHONY: run test check bench soak fuzz asan build packages test-packages fuzz-packages clean
+.PHONY: run test check bench conformance soak fuzz asan build packages test-packages fuzz-packages clean
 .DELETE_ON_ERROR:
 
 run: build ## a card médecin in a private pcscd: its identity, a signature verified by OpenSSL
@@ -31,8 +31,12 @@ bench: build test-packages
 	$(BIN)/python bench/pkcs11.py
 	$(BIN)/python bench/signatures.py
 
-soak: build test-packages ## 500 swaps of two cards before each browser, about 45 minutes
-	CPX_SWAPS=500 $(BIN)/python -m pytest tests/browsers/test_browsers_swap.py -s
+conformance: build test-packages ## pkcs11-check over the module; MODELS="cps3 cps4" for both cards
+	$(BIN)/python tools/conformance.py $(MODELS)
+
+soak: build test-packages ## faults for SOAK_SECONDS (600), then SOAK_SWAPS (500) swaps before each browser, about 45 minutes
+	$(BIN)/python bench/soak.py
+	CPX_SWAPS=$(or $(SOAK_SWAPS),500) $(BIN)/python -m pytest tests/browsers/test_browsers_swap.py -s
 
 fuzz: build fuzz-packages
 	fuzz/run.sh $(or $(SECONDS_TOTAL),60)

@@ -27,6 +27,7 @@ _KINDS: dict[int, type[errors.CpxError]] = {
             scard.SCARD_E_SERVICE_STOPPED,
             scard.SCARD_F_COMM_ERROR,
             scard.SCARD_E_INVALID_HANDLE,
+            scard.SCARD_W_SECURITY_VIOLATION,  # what pcsc-lite says when pcscd died in a call, or polkit refused us
         ),
         errors.CardRemoved: (
             scard.SCARD_W_REMOVED_CARD,
