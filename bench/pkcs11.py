@@ -68,6 +68,7 @@ class Application:
         self._process = subprocess.Popen(
             [program, module], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
+        self.pid = self._process.pid
 
     def __enter__(self) -> Application:
         return self
@@ -165,13 +166,13 @@ class Echo(asyncio.Protocol):
 
 
 @contextmanager
-def echoing(path: Path) -> Iterator[None]:
-    """A bare asyncio echo, in a process of its own as the daemon is."""
+def echoing(path: Path) -> Iterator[int]:
+    """A bare asyncio echo, in a process of its own as the daemon is: its process id."""
     process = subprocess.Popen([sys.executable, __file__, "--echo", str(path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
         process.stdout.readline()
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait()
@@ -189,11 +190,19 @@ def echo_server(path: str) -> None:
 
 def latencies(lab: Lab, program: Path, folder: Path) -> dict[str, float]:
     """Microseconds: a bare echo, and the module's two calls for information. Rounds alternate, each has its median; the least
-    of them is what the work takes when the machine does nothing else."""
+    of them is what the work takes when the machine does nothing else.
+
+    The client, the echo and the daemon share one processor: to wake an idle other one costs three times an echo, and which of the
+    pairs the scheduler then parts is chance.
+    """
+    assert lab.daemon is not None
     environment, path = {**os.environ, **lab.env}, folder / "echo.sock"
     path.unlink(missing_ok=True)
     found: dict[str, list[float]] = {name: [] for name in ("echo", *(f"cpxd {call}" for call in INFORMATION))}
-    with echoing(path), Application(program, MODULE, environment) as ours:
+    with echoing(path) as echo, Application(program, MODULE, environment) as ours:
+        processor = {min(os.sched_getaffinity(0))}
+        for pid in (echo, ours.pid, lab.daemon.process.pid):
+            os.sched_setaffinity(pid, processor)
         attach(ours)
         ours("login", "1234")
         for _ in range(ROUNDS):
