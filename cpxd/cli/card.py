@@ -7,7 +7,7 @@ import argparse
 import sys
 from typing import Any
 
-from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json, show_lines
+from cpxd.cli.common import add_json, add_pin, read_identity, show_json, show_lines
 from cpxd.errors import Exit
 from cpxd.record.model import CardRecord
 from cpxd.text import printable, tr
@@ -19,31 +19,21 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "read identity, validity and, with the PIN, the situations",
     )
     parser = commands.add_parser("card", parents=[common], help=text, description=text)
-    parser.add_argument(
-        "--pin",
-        action="store_true",
-        help=tr("demander le code porteur au terminal", "ask for the PIN at the terminal"),
-    )
+    add_pin(parser)
     parser.add_argument(
         "--explain",
         action="store_true",
         help=tr("d'où vient chaque valeur, et avec quelle certitude", "where each value comes from, and how certain it is"),
     )
-    add_reader(parser)
     add_json(parser)
-    add_codes(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     from cpxd.cli import card_text
-    from cpxd.service import codes, identity
+    from cpxd.service import identity
 
-    with_pin = options.pin or options.pin_fd is not None
-    with open_card(options) as card:
-        if with_pin:
-            codes.verify(card, consent(options))
-        found = identity.read(card, private=with_pin)
+    found = read_identity(options)
     if options.explain:
         _explain(found.record, options.json)
     elif options.json:

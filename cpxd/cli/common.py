@@ -8,13 +8,16 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cpxd import config, errors
 from cpxd.dialog.secrets import Descriptor, Terminal
 from cpxd.service import desk
 from cpxd.service.codes import Consent
 from cpxd.text import tr
+
+if TYPE_CHECKING:
+    from cpxd.service.identity import Identity
 
 MOST_DESCRIPTORS = 1 << 20
 
@@ -65,6 +68,28 @@ def open_card(options: argparse.Namespace) -> desk.OpenCard:
     settings = config.load()
     place = desk.choose(options.reader)
     return desk.OpenCard(place.state.name, settings, getattr(options, "observer", None))  # cpxd trace watches
+
+
+def add_pin(parser: argparse.ArgumentParser) -> None:
+    """Options of a command that reads the situations too when it is given the PIN."""
+    parser.add_argument(
+        "--pin",
+        action="store_true",
+        help=tr("demander le code porteur, pour lire les situations", "ask for the PIN, to read the situations"),
+    )
+    add_reader(parser)
+    add_codes(parser)
+
+
+def read_identity(options: argparse.Namespace) -> Identity:
+    """The holder of the card that the options name; with the PIN, the situations too."""
+    from cpxd.service import codes, identity
+
+    with_pin = options.pin or options.pin_fd is not None
+    with open_card(options) as card:
+        if with_pin:
+            codes.verify(card, consent(options))
+        return identity.read(card, private=with_pin)
 
 
 def show_json(value: Any) -> None:

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
+from cpxd.cli.common import add_json, add_pin, read_identity, show_json, show_lines
 from cpxd.errors import Exit
 from cpxd.text import Text, tr
 from cpxd.usages import DATE, SERVICES, SOURCE, Usage
@@ -28,30 +28,20 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "what the health insurance's guide says of the uses of this card",
     )
     parser = commands.add_parser("usages", parents=[common], help=text, description=text)
-    parser.add_argument(
-        "--pin",
-        action="store_true",
-        help=tr("demander le code porteur, pour lire les situations", "ask for the PIN, to read the situations"),
-    )
-    add_reader(parser)
+    add_pin(parser)
     add_json(parser)
-    add_codes(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from cpxd.service import codes, identity, usages
+    from cpxd.service import usages
 
-    with_pin = options.pin or options.pin_fd is not None
-    with open_card(options) as card:
-        if with_pin:
-            codes.verify(card, consent(options))
-        record = identity.read(card, private=with_pin).record
-    found = usages.of_record(record)
+    identity = read_identity(options)
+    found = usages.of_record(identity.record)
     if options.json:
-        show_json(usages.as_json(found, card.reader))
+        show_json(usages.as_json(found, identity.reader))
     else:
-        print("\n".join(lines(found)))
+        show_lines(lines(found))
     return Exit.DONE
 
 

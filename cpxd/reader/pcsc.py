@@ -261,20 +261,16 @@ class Link:
                 return
             if not _same(code, scard.SCARD_W_RESET_CARD):
                 raise typed(code)
-            self._reconnect(scard.SCARD_LEAVE_CARD)
+            self._reconnect()
         raise errors.CardReset()
 
-    def _reconnect(self, disposition: int) -> None:
-        code, protocol = scard.SCardReconnect(self._handle, _SHARED, _T0_T1, disposition)
+    def _reconnect(self) -> None:
+        code, protocol = scard.SCardReconnect(self._handle, _SHARED, _T0_T1, scard.SCARD_LEAVE_CARD)
         if code != scard.SCARD_S_SUCCESS:
             raise typed(code)
         self.epoch += 1
         self._protocol = int(protocol)
         self.transport = self._transport(self._protocol)
-
-    def reset(self) -> None:
-        """Reset the card: the only sure way to end a verified PIN (no command of the card does)."""
-        self._reconnect(scard.SCARD_RESET_CARD)
 
     def _diagnose(self, code: int) -> errors.CpxError:
         # pcscd says "not transacted" both for a card that was pulled and for one that fell silent: its own view of the

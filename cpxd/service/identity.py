@@ -11,7 +11,7 @@ from cpxd import errors
 from cpxd.card.session import Begin, CardSession, CodeStates
 from cpxd.config import Settings
 from cpxd.files import read_small, reason
-from cpxd.record.certificate import CardCertificate, parse_certificate
+from cpxd.record.certificate import parse_certificate
 from cpxd.record.dictionary import Dictionary, dictionary
 from cpxd.record.errors import DictionaryError, RecordError, SituationError
 from cpxd.record.identity import compose, decode_objects, to_json
@@ -80,8 +80,3 @@ def _dictionary(settings: Settings) -> Dictionary:
 def as_json(identity: Identity) -> dict[str, Any]:
     """As cpxd/schema/card.schema.json says."""
     return to_json(identity.record, reader=identity.reader, pin=identity.codes.pin, unblock=identity.codes.unblock)
-
-
-def signer_certificate(identity: Identity) -> CardCertificate | None:
-    """The certificate of the signature key."""
-    return next((c for c in identity.record.certificates if c.is_signature), None)

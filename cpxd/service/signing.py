@@ -144,11 +144,6 @@ def _media_type(path: Path, options: Options, content: bytes = b"") -> str:
     return preview.media_type(content, path)
 
 
-def read_document(path: Path) -> Content:
-    """Hash a file. Raises BadFile."""
-    return read_source(path, Options()).hashed
-
-
 # --- signing --------------------------------------------------------------------------------------------------------
 
 
@@ -182,11 +177,6 @@ def _fetch(options: Options, settings: Settings) -> Fetch | None:
     from cpxd.signature import fetch
 
     return fetch.Network(settings.sign_network_wait, settings.revocation_proxy)
-
-
-def sign_cms(card: OpenCard, content: Content) -> bytes:
-    """Detached CMS of a document, with the signature key."""
-    return prepare(card, Options()).sign(Document("", content, None))
 
 
 def appearance(certificate: bytes, at: datetime | None = None) -> Appearance:
