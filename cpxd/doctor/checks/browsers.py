@@ -203,7 +203,8 @@ def _really(visit: Visit) -> Findings:
                 check=False,
                 stdin=subprocess.DEVNULL,
             )
-            loaded = done.returncode == 0 and "Slot Name" in done.stdout
+            # not its exit code: modutil gives one for an empty slot too
+            loaded = any(line.startswith("  Slot: ") for line in done.stdout.splitlines())
         except (OSError, subprocess.TimeoutExpired):
             loaded = False
         if loaded:
