@@ -34,8 +34,9 @@ bench: build test-packages
 conformance: build test-packages ## pkcs11-check over the module; MODELS="cps3 cps4" for both cards
 	$(BIN)/python tools/conformance.py $(MODELS)
 
-soak: build test-packages ## faults for SOAK_SECONDS (600), then SOAK_SWAPS (500) swaps before each browser, about 45 minutes
+soak: build test-packages ## faults for SOAK_SECONDS (600), SOAK_CYCLES (10,000) times in and out, SOAK_SWAPS (500) swaps before each browser: an hour
 	$(BIN)/python bench/soak.py
+	$(BIN)/python bench/cycles.py
 	CPX_SWAPS=$(or $(SOAK_SWAPS),500) $(BIN)/python -m pytest tests/browsers/test_browsers_swap.py -s
 
 fuzz: build fuzz-packages
