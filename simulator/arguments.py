@@ -193,6 +193,18 @@ def _lab_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIGITS",
         help=tr("ce que répond son dialogue de saisie (avec --daemon)", "what its PIN dialog answers (with --daemon)"),
     )
+    parser.add_argument(
+        "--api-port",
+        metavar="N",
+        type=_port,
+        help=tr("port de son API https (défaut : un port libre)", "port of its https API (default: a free one)"),
+    )
+    parser.add_argument(
+        "--api-consent",
+        metavar="SECONDS",
+        type=_seconds,
+        help=tr("délai avant de pouvoir accepter une question", "time before one of its questions can be accepted"),
+    )
     parser.add_argument("--pinpad", action="store_true", help=tr("lecteurs à clavier", "readers with a PIN pad"))
     parser.add_argument(
         "--pad-pin",
@@ -210,6 +222,22 @@ def _lab_arguments(parser: argparse.ArgumentParser) -> None:
         help=tr("pannes d'une carte", "faults of a card"),
     )
     _card_arguments(parser)
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1024 <= int(text[:6]) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(tr("un nombre de 1024 à 65535", "a number from 1024 to 65535"))
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if 0 < found <= 3600:
+        return found
+    raise argparse.ArgumentTypeError(tr("un nombre de secondes, jusqu'à 3600", "a number of seconds, up to 3600"))
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -170,6 +170,8 @@ def _lab(options: argparse.Namespace) -> int:
         pad=Pad(options.pad_pin),
         daemon=options.daemon,
         dialog_pin=options.dialog_pin,
+        api_port=options.api_port,
+        api_consent=options.api_consent,
     ) as lab:
         status = command.run(options.command, {**os.environ, **lab.env})
         for error in lab.errors():

@@ -6,6 +6,7 @@ The simulator knows the product here by its command and its documented settings 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -19,9 +20,22 @@ from simulator.errors import LabError
 _START_SECONDS = 20.0
 
 
-def settings(folder: Path, tags: Path | None, pki: Path | None, dialog_pin: str | None) -> str:
-    """The text of cpxd's config.toml for a lab: the invented tag dictionary, the test authorities, the scripted dialog."""
-    sections: dict[str, dict[str, str]] = {}
+def free_port() -> int:
+    """A TCP port that nothing listens on, on 127.0.0.1 and ::1, at this moment."""
+    while True:
+        with socket.socket() as one, socket.socket(socket.AF_INET6) as other, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            other.bind(("::1", port))
+            return port
+
+
+def settings(
+    folder: Path, tags: Path | None, pki: Path | None, dialog_pin: str | None, api: Mapping[str, float] | None = None
+) -> str:
+    """The text of cpxd's config.toml for a lab: the invented tag dictionary, the test authorities, the scripted dialog,
+    and what is said of the local API."""
+    sections: dict[str, Mapping[str, str | float]] = {"api": dict(api)} if api else {}
     if tags is not None:
         sections["record"] = {"dictionary": str(tags)}
     if pki is not None:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from simulator import faults, transport
-from simulator.daemon import Daemon
+from simulator.daemon import Daemon, free_port
 from simulator.daemon import settings as daemon_settings
 from simulator.errors import LabError
 from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup, writable_in_configuration
@@ -67,6 +67,7 @@ class Lab:
     trace: one file for all cards. state_dir: what survives power-off is kept there, one file a card.
     faults: SPEC by slot. pad: the keys of the PIN pad (see `type_keys`); without it every entry is cancelled.
     daemon: `cpxd serve` runs beside, as `daemon` says; dialog_pin: what its PIN dialog answers.
+    api_port: of its https API, a free one by default; api_consent: seconds before its questions can be accepted.
     timeout_ms: how long the reader waits for a card. driver, pcscd_environment: for tests of the driver itself.
     """
 
@@ -84,6 +85,8 @@ class Lab:
         pad: transport.Pad | None = None,
         daemon: bool = False,
         dialog_pin: str | None = None,
+        api_port: int | None = None,
+        api_consent: float | None = None,
         timeout_ms: int = 10_000,
         driver: Path | None = None,
         pcscd_environment: Mapping[str, str] | None = None,
@@ -111,6 +114,7 @@ class Lab:
             self._more["driver"] = driver
         self._pcscd: PrivatePcscd | None = None
         self._with_daemon, self._dialog_pin = daemon, dialog_pin
+        self.api_port, self._api_consent = free_port() if api_port is None else api_port, api_consent
         self.daemon: Daemon | None = None
         self.folder: Path | None = None
 
@@ -306,7 +310,9 @@ class Lab:
         pki = Path(environment["CPX_SIM_PKI"]) if "CPX_SIM_PKI" in environment else None
         config = folder / "config" / "cpxd"
         config.mkdir()
-        text = daemon_settings(folder, _TAGS.resolve() if _TAGS.exists() else None, pki, self._dialog_pin)
+        environment["CPX_SIM_API"] = f"https://localhost:{self.api_port}"
+        api = {"port": self.api_port} | ({} if self._api_consent is None else {"consent": self._api_consent})
+        text = daemon_settings(folder, _TAGS.resolve() if _TAGS.exists() else None, pki, self._dialog_pin, api)
         (config / "config.toml").write_text(text, encoding="utf-8")
         return environment
 

@@ -28,12 +28,6 @@ BROWSER = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class Answer:
     status: int
@@ -153,16 +147,14 @@ def parse(data: bytes) -> Answer:
 
 @contextlib.contextmanager
 def api_lab(cards: Sequence[Any], answers: Sequence[str] = ("* pin 1234",), **options: Any) -> Iterator[ApiLab]:
-    with Lab(cards, slots=max(1, len(cards)), dialog_pin="1234", **options) as lab:
+    options = {"api_consent": 0.001, "dialog_pin": "1234"} | options
+    with Lab(cards, slots=max(1, len(cards)), **options) as lab:
         assert lab.folder is not None
         config = Path(lab.env["XDG_CONFIG_HOME"]) / "cpxd"
-        port = free_port()
-        with (config / "config.toml").open("a") as file:
-            file.write(f"[api]\nport = {port}\nconsent = 0.001\n")
         (config / "origins.list").write_text(f"{SITE}\n")
         dialog = lab.folder / "dialog" / "pinentry-scripted"
         daemon = Daemon({**os.environ, **lab.env}, lab.folder / "daemon.log")
-        made = ApiLab(lab, port, daemon, dialog)
+        made = ApiLab(lab, lab.api_port, daemon, dialog)
         try:
             made.answers(*answers)
             made.wait()

@@ -15,7 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from api_lab import BROWSER, SITE, ApiLab, api_lab, free_port
+from api_lab import BROWSER, SITE, ApiLab, api_lab
 from cryptography import x509
 from webeid import InvalidToken, validate
 
@@ -266,8 +266,6 @@ def switches(pid: int) -> int:
 
 def test_idle_memory() -> None:
     with Lab(["cps-medecin:cps3"], slots=1) as lab:
-        with Path(lab.env["XDG_CONFIG_HOME"], "cpxd", "config.toml").open("a") as file:
-            file.write(f"[api]\nport = {free_port()}\n")
         daemon = Daemon({**os.environ, **lab.env}, Path(str(lab.folder), "daemon.log"))
         try:
             while not Path(lab.env["XDG_RUNTIME_DIR"], "cpxd", "api.sock").exists():
