@@ -21,7 +21,7 @@ from cpxd.card.cps4 import Cps4
 from cpxd.card.padding import pkcs1_type_1, remove_pkcs1_type_2
 from cpxd.card.pss import emsa_pss
 from cpxd.card.tree import Root, Tree, absolute, read_data_directory, read_root, read_serial, read_tree
-from cpxd.reader.pcsc import Link
+from cpxd.reader.link import Link
 from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.errors import RecordError
 from cpxd.record.pkcs15 import DataObject, PrivateKeyObject

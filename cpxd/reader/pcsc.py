@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readers and cards over PC/SC (PC/SC part 5), on pyscard's thin binding.
 
-A `Link` is one open handle on a card. It never holds the card while idle; `transaction()` does, and tells whether another
-program reset the card since the last one (`epoch` grows). Errors of PC/SC leave this module as typed errors only.
+Each transaction tells whether another program reset the card since the last one (`epoch` grows). Errors of PC/SC leave this
+module as typed errors only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import TracebackType
 
 from smartcard import scard
 
 from cpxd import errors
-from cpxd.apdu import ApduError, PcscTransport, TransportError
-from cpxd.text import tr
+from cpxd.apdu import PcscTransport
+from cpxd.reader.link import Link, ReaderState
+
+__all__ = ["Context", "Link", "PcscLink", "ReaderState", "typed"]
 
 _KINDS: dict[int, type[errors.CpxError]] = {
     code & 0xFFFFFFFF: kind
@@ -49,7 +50,6 @@ _KINDS: dict[int, type[errors.CpxError]] = {
 _PNP = "\\\\?PnP?\\Notification"  # PC/SC Lite: a pseudo reader whose state changes when readers come and go
 _SHARED = scard.SCARD_SHARE_SHARED
 _POWERING = 1.0  # seconds
-Observer = Callable[[bytes, bytes, float], None]
 _T0_T1 = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 
 
@@ -63,19 +63,6 @@ def typed(code: int) -> errors.CpxError:
 def _same(code: int, wanted: int) -> bool:
     # pyscard gives some codes signed and some unsigned, depending on how SWIG was built
     return bool((code ^ wanted) & 0xFFFFFFFF == 0)
-
-
-@dataclass(frozen=True)
-class ReaderState:
-    """One reader as PC/SC sees it now. `events` counts insertions and removals since pcscd started (16 bits)."""
-
-    name: str
-    atr: bytes
-    present: bool
-    mute: bool
-    in_use: bool
-    exclusive: bool
-    events: int
 
 
 class Context:
@@ -140,7 +127,7 @@ class Context:
             allowed()
             code, handle, protocol = scard.SCardConnect(self._context, reader, _SHARED, _T0_T1)
             if code == scard.SCARD_S_SUCCESS:
-                return Link(self, reader, int(handle), int(protocol))
+                return PcscLink(self, reader, int(handle), int(protocol))
             # pcscd says "protocol mismatch" while another program's SCardConnect is powering the card up
             powering = _same(code, scard.SCARD_E_PROTO_MISMATCH) and time.monotonic() - begun < _POWERING
             if not powering and not _same(code, scard.SCARD_E_SHARING_VIOLATION):
@@ -175,23 +162,16 @@ def _known_state(state: ReaderState) -> int:
     return (state.events << 16) | int(flags)
 
 
-class Link:
-    """An open handle on the card of one reader. Used by one thread only.
-
-    `epoch` grows at each reset: whoever believes something of the card's state compares it. `transport` carries the commands.
-    """
+class PcscLink(Link):
+    """A handle of SCardConnect, shared."""
 
     def __init__(self, context: Context, reader: str, handle: int, protocol: int) -> None:
-        self.reader = reader
+        super().__init__(reader)
         self._context = context
         self._handle = handle
-        self.epoch = 0
         self.atr = self._first_atr()
-        self._observer: Observer | None = None
-        self._waiting: Callable[[], None] = lambda: None
-        self._kept = False
         self._protocol = protocol
-        self.transport = self._transport(protocol)
+        self.transport = self._transport()
 
     def _first_atr(self) -> bytes:
         for _ in range(8):
@@ -206,55 +186,10 @@ class Link:
         scard.SCardDisconnect(self._handle, scard.SCARD_LEAVE_CARD)
         raise typed(code)
 
-    def _transport(self, protocol: int) -> PcscTransport:
-        return PcscTransport(self._handle, protocol, on_exchange=self._observer)
-
-    def observe(self, observer: Observer, waiting: Callable[[], None]) -> None:
-        """Show every exchange to `observer`: command with its codes masked, answer, milliseconds.
-
-        `waiting` is called when the card is asked for, before whoever has it gives it back.
-        """
-        self._observer, self._waiting = observer, waiting
-        self.transport = self._transport(self._protocol)
-
-    @contextlib.contextmanager
-    def transaction(self, allowed: Callable[[], None]) -> Iterator[None]:
-        """Hold the card for one operation. `allowed` is called once it is held and may raise to give it back untouched.
-
-        Errors of the transport become typed errors here: CardRemoved, CardReset, CardMute, NoService.
-        """
-        if not self._kept:
-            self._begin()
-        try:
-            allowed()
-            yield
-        except TransportError as error:
-            raise self._diagnose(error.code) from None
-        except ApduError:  # an answer that no card may give; our own commands are well formed
-            raise errors.DamagedCard(part=tr("réponse mal formée", "malformed answer")) from None
-        finally:
-            if not self._kept:
-                scard.SCardEndTransaction(self._handle, scard.SCARD_LEAVE_CARD)
-
-    def keep(self) -> None:
-        """Inside a transaction: hold the card after its end too, until `release`, so that nobody comes between."""
-        self._kept = True
-
-    def release(self, *, reset: bool) -> None:
-        """Give the card back, holding it or not before. With `reset` it forgets every proved code on the way.
-
-        The reset is part of the end of a transaction: it can hit no other program in the middle of its own.
-        """
-        if not self._kept:
-            if not reset:
-                return
-            self._begin()
-        self._kept = False
-        scard.SCardEndTransaction(self._handle, scard.SCARD_RESET_CARD if reset else scard.SCARD_LEAVE_CARD)
-        self.epoch += 1 if reset else 0
+    def _transport(self) -> PcscTransport:
+        return PcscTransport(self._handle, self._protocol, on_exchange=self._observer)
 
     def _begin(self) -> None:
-        self._waiting()
         for _ in range(8):
             code = scard.SCardBeginTransaction(self._handle)
             if code == scard.SCARD_S_SUCCESS:
@@ -270,7 +205,7 @@ class Link:
             raise typed(code)
         self.epoch += 1
         self._protocol = int(protocol)
-        self.transport = self._transport(self._protocol)
+        self.transport = self._transport()
 
     def _diagnose(self, code: int) -> errors.CpxError:
         # pcscd says "not transacted" both for a card that was pulled and for one that fell silent: its own view of the
@@ -283,7 +218,8 @@ class Link:
                     return errors.CardRemoved()
         return error
 
-    def close(self) -> None:
-        """Give the handle back, and leave the card as it is."""
-        self.release(reset=False)
+    def _end(self, *, reset: bool) -> None:
+        scard.SCardEndTransaction(self._handle, scard.SCARD_RESET_CARD if reset else scard.SCARD_LEAVE_CARD)
+
+    def _disconnect(self) -> None:
         scard.SCardDisconnect(self._handle, scard.SCARD_LEAVE_CARD)
