@@ -299,6 +299,47 @@ class Refused(CpxError):
     what = Text("Opération refusée par la personne. Rien n'a été fait.", "Refused by the person. Nothing was done.")
 
 
+class PadCancelled(Refused):
+    what = Text("Saisie abandonnée sur le lecteur. Aucun essai n'a été perdu.", "Entry given up on the reader. No try was lost.")
+
+
+class PadTimeout(CpxError):
+    code, exit, fault, retry = "CPX-180", Exit.REFUSED, Fault.PERSON, True
+    what = Text(
+        "Personne n'a tapé le code sur le lecteur à temps. Aucun essai n'a été perdu ; recommencez.",
+        "Nobody typed the code on the reader in time. No try was lost; try again.",
+    )
+
+
+class PadUnable(CpxError):
+    code, exit, fault = "CPX-181", Exit.BAD_INPUT, Fault.READER
+    what = Text(
+        "Le clavier de ce lecteur ne sait pas faire cette saisie ({digits} chiffres). Rien n'a été envoyé à la carte."
+        " Pour taper les codes sur l'ordinateur : --no-pinpad.",
+        "The keypad of this reader cannot take this entry ({digits} digits). Nothing was sent to the card."
+        " To type the codes on the computer: --no-pinpad.",
+    )
+
+
+class PadRefused(CpxError):
+    code, exit, fault = "CPX-182", Exit.BAD_INPUT, Fault.READER
+    what = Text(
+        "Le clavier du lecteur a refusé la demande (réponse {status}). Voyez « cpxd pin status ». Pour taper les codes sur"
+        ' l\'ordinateur : --no-pinpad, ou [pinpad] use = "never" dans la configuration.',
+        "The keypad of the reader refused the request (answer {status}). See “cpxd pin status”. To type the codes on the"
+        ' computer: --no-pinpad, or [pinpad] use = "never" in the configuration.',
+    )
+
+
+class CodeBeingTyped(CpxError):
+    code, exit, fault, retry = "CPX-183", Exit.CARD_LOST, Fault.PERSON, True
+    what = Text(
+        "Un code est en cours de saisie sur le lecteur, pour un autre programme. Terminez ou annulez cette saisie, puis"
+        " recommencez.",
+        "A code is being typed on the reader, for another program. Finish or cancel that entry, then try again.",
+    )
+
+
 # --- input ----------------------------------------------------------------------------------------------------------
 
 

@@ -82,6 +82,15 @@ class Link(ABC):
     def _diagnose(self, code: int) -> errors.CpxError:
         """The typed error for a transport that failed in a transaction."""
 
+    def control(self, code: int, data: bytes) -> bytes:
+        """SCardControl: something that the reader does by itself. PadRefused when it says no, TransportError for a lost card."""
+        raise errors.PadRefused(status="-")
+
+    def shown(self, sent: bytes, received: bytes, milliseconds: float) -> None:
+        """An exchange that the reader had with the card by itself, its codes masked."""
+        if self._observer is not None:
+            self._observer(sent, received, milliseconds)
+
     @abstractmethod
     def _disconnect(self) -> None:
         """Give the handle back, and leave the card as it is."""

@@ -15,7 +15,7 @@ from types import TracebackType
 from smartcard import scard
 
 from cpxd import errors
-from cpxd.apdu import PcscTransport
+from cpxd.apdu import PcscTransport, TransportError
 from cpxd.reader.link import Link, ReaderState
 
 __all__ = ["Context", "Link", "PcscLink", "ReaderState", "typed"]
@@ -46,6 +46,17 @@ _KINDS: dict[int, type[errors.CpxError]] = {
         errors.NoReader: (scard.SCARD_E_NO_READERS_AVAILABLE,),
     }.items()
     for code in codes
+}
+_READER_SAYS_NO = {
+    code & 0xFFFFFFFF
+    for code in (
+        scard.SCARD_E_NOT_TRANSACTED,
+        scard.SCARD_F_COMM_ERROR,
+        scard.SCARD_E_INVALID_PARAMETER,
+        scard.SCARD_E_INVALID_VALUE,
+        scard.SCARD_E_INSUFFICIENT_BUFFER,
+        scard.SCARD_E_UNSUPPORTED_FEATURE,
+    )
 }
 _PNP = "\\\\?PnP?\\Notification"  # PC/SC Lite: a pseudo reader whose state changes when readers come and go
 _SHARED = scard.SCARD_SHARE_SHARED
@@ -217,6 +228,25 @@ class PcscLink(Link):
                 if not here or not here[0].present:
                     return errors.CardRemoved()
         return error
+
+    def control(self, code: int, data: bytes) -> bytes:
+        result, answer = scard.SCardControl(self._handle, code, list(data))
+        if result == scard.SCARD_S_SUCCESS:
+            return bytes(answer)
+        number = result & 0xFFFFFFFF
+        if number not in _READER_SAYS_NO:
+            raise TransportError(number)
+        if not self._still_there():
+            raise TransportError(scard.SCARD_W_REMOVED_CARD & 0xFFFFFFFF)
+        raise errors.PadRefused(status=f"PC/SC {number:08X}")
+
+    def _still_there(self) -> bool:
+        """Whether the card is in, once pcscd has had the time to see it leave."""
+        for _ in range(10):
+            if not any(s.present for s in self._context.states() if s.name == self.reader):
+                return False
+            time.sleep(0.01)
+        return True
 
     def _end(self, *, reset: bool) -> None:
         scard.SCardEndTransaction(self._handle, scard.SCARD_RESET_CARD if reset else scard.SCARD_LEAVE_CARD)

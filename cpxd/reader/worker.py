@@ -110,8 +110,9 @@ class CardThread:
                     return
                 self._check(ticket, patience)
             except KeyboardInterrupt:
-                # what is on the wire cannot be unsent: its outcome is told, and the next operation is not begun
-                if ticket.begun is None:
+                # what is on the wire cannot be unsent: its outcome is told, and the next operation is not begun. What a
+                # person types on the reader is ended there, or with the process: pcscd then resets the card
+                if ticket.begun is None or patience:
                     raise
                 self._interrupted = True
 
