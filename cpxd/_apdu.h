@@ -96,6 +96,27 @@ int64_t apdu_send_pcsc(apdu_channel *channel, const uint8_t *sent, size_t sent_l
    get_response_cla: -1 for the command's own class (00 for class A0). Result in channel->out and channel->sw. */
 int apdu_exchange(apdu_channel *channel, const apdu_command *command, int get_response_cla);
 
+/* ---- a card behind GALSS (_galss.h says what is assumed of it) */
+
+enum {
+    APDU_GALSS_STATUS = 0x10000,    /* and the error byte of the terminal; below: a code of GALSS */
+    APDU_GALSS_MALFORMED = 0x20000, /* an answer of no known form, or a command too long for the frame */
+    APDU_GALSS_CHANGED = 0x20001    /* the counter moved: not the card that was asked */
+};
+
+typedef struct apdu_galss apdu_galss;
+
+/* exchange: the library's Echange, a galss_echange. NULL: no memory. */
+apdu_galss *apdu_galss_new(uintptr_t exchange, uint16_t session, uint8_t lad, uint16_t milliseconds);
+void apdu_galss_free(apdu_galss *terminal);
+void apdu_galss_expect(apdu_galss *terminal, uint8_t counter);
+/* An order to the terminal itself, without data: 14 power on, 15 withdraw, 16 presence. answer: status 00, state, counter,
+   more. Returns 0 or one of the codes above. */
+int64_t apdu_galss_order(apdu_galss *terminal, uint8_t order, uint8_t *answer, size_t cap, size_t *answer_len);
+/* An apdu_send_fn; channel->handle is the apdu_galss. */
+int64_t apdu_send_galss(apdu_channel *channel, const uint8_t *sent, size_t sent_len, uint8_t *received, size_t cap,
+                        size_t *received_len);
+
 /* ---- secrets */
 
 typedef struct apdu_secret apdu_secret;

@@ -12,6 +12,7 @@ from cffi import FFI
 SOURCES = [
     "cpxd/_apdu.c",
     "cpxd/_apdu_exchange.c",
+    "cpxd/_apdu_galss.c",
     "cpxd/_apdu_refused.c",
     "cpxd/_apdu_request.c",
     "cpxd/_apdu_secret.c",
@@ -57,6 +58,12 @@ apdu_channel *apdu_channel_new(void);
 void apdu_channel_free(apdu_channel *channel);
 int64_t apdu_send_pcsc(apdu_channel *, const uint8_t *, size_t, uint8_t *, size_t, size_t *);
 int apdu_exchange(apdu_channel *channel, const apdu_command *command, int get_response_cla);
+typedef struct apdu_galss apdu_galss;
+apdu_galss *apdu_galss_new(uintptr_t exchange, uint16_t session, uint8_t lad, uint16_t milliseconds);
+void apdu_galss_free(apdu_galss *terminal);
+void apdu_galss_expect(apdu_galss *terminal, uint8_t counter);
+int64_t apdu_galss_order(apdu_galss *terminal, uint8_t order, uint8_t *answer, size_t cap, size_t *answer_len);
+int64_t apdu_send_galss(apdu_channel *, const uint8_t *, size_t, uint8_t *, size_t, size_t *);
 extern "Python" int64_t cpxd_send(apdu_channel *, const uint8_t *, size_t, uint8_t *, size_t, size_t *);
 extern "Python" void cpxd_observe(apdu_channel *, const uint8_t *, size_t, const uint8_t *, size_t, double);
 
@@ -139,6 +146,9 @@ bool assuan_locale_is_utf8(const char *name);
 #define APDU_E_SYSTEM ...
 #define APDU_E_ABSENT ...
 #define APDU_MAX_COMMAND ...
+#define APDU_GALSS_STATUS ...
+#define APDU_GALSS_MALFORMED ...
+#define APDU_GALSS_CHANGED ...
 """
 
 ffibuilder = FFI()
@@ -147,7 +157,7 @@ ffibuilder.set_source(
     "cpxd._apdu_ffi",
     '#include "_apdu.h"\n#include "_assuan.h"',
     sources=SOURCES,
-    depends=["cpxd/_apdu.h", "cpxd/_assuan.h"],
+    depends=["cpxd/_apdu.h", "cpxd/_galss.h", "cpxd/_assuan.h"],
     include_dirs=["cpxd", "/usr/include/PCSC"],
     extra_compile_args=[*WARNINGS, *HARDENING],
     extra_link_args=LINK,
