@@ -15,9 +15,10 @@ from cpxd.api import problems
 
 MARK = "x-cpxd"  # a header that no form and no plain fetch can send: browsers ask first (CORS preflight)
 PROTOCOL = "cpxd.v1"  # of the WebSocket, which cannot carry that header
+KEY = "x-cpxd-key"  # what the page "Ma carte" shows with each request
 _ONCE = (
     "host origin content-type content-length upgrade access-control-request-method access-control-request-headers "
-    "sec-websocket-protocol sec-fetch-site sec-fetch-mode sec-fetch-dest " + MARK
+    "sec-websocket-protocol sec-fetch-site sec-fetch-mode sec-fetch-dest " + KEY + " " + MARK
 ).split()
 _NEVER = ("transfer-encoding", "content-encoding", "expect", "forwarded", "x-forwarded-for", "x-forwarded-host", "via")
 _SITES, _MODES, _DESTS = ("cross-site", "same-site", "same-origin"), ("cors", "websocket"), ("empty", "websocket")
@@ -51,12 +52,48 @@ class Head:
         return self.port is not None and self.method == "OPTIONS"
 
 
+def judge_visit(head: Head) -> None:
+    """The page "Ma carte" is loaded: a navigation of a whole window, opened from outside every page. Raises as `judge`."""
+    names = [name for name, _ in head.headers]
+    _check_own(head, names)
+    wanted = {"sec-fetch-site": "none", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "origin": None}
+    fetched_ahead = "purpose" in names or "sec-purpose" in names
+    if head.method != "GET" or head.websocket or fetched_ahead or any(head.get(name) != wanted[name] for name in wanted):
+        raise problems.OriginRefused()
+
+
+def judge_own(head: Head) -> str:
+    """The page asks: same origin, by POST (which names the origin), with its key, which is returned. Raises as `judge`."""
+    names = [name for name, _ in head.headers]
+    _check_own(head, names)
+    wanted = {"origin": f"https://localhost:{head.port}", "sec-fetch-site": "same-origin", "sec-fetch-dest": "empty", MARK: "1"}
+    key = head.get(KEY)
+    if head.method != "POST" or head.websocket or key is None or any(head.get(name) != wanted[name] for name in wanted):
+        raise problems.OriginRefused()
+    if not _JSON.fullmatch(head.get("content-type") or ""):
+        raise problems.WrongMedia()
+    return key
+
+
+def _check_own(head: Head, names: list[str]) -> None:
+    if head.port is None:
+        raise problems.OriginRefused()
+    _check_host(head, names)
+    if head.get("host") != f"localhost:{head.port}":
+        raise problems.WrongHost()
+    _check_plain(head, names)
+
+
+def _check_plain(head: Head, names: list[str]) -> None:
+    if any(names.count(name) > 1 for name in _ONCE) or any(name in names for name in _NEVER) or head.target[:1] != "/":
+        raise problems.OriginRefused()
+
+
 def judge(head: Head, allowed: Callable[[str], bool]) -> str | None:
     """The origin that asks; None by the unix socket. Raises an ApiError: WrongHost and OriginRefused tell nothing."""
     names = [name for name, _ in head.headers]
     _check_host(head, names)
-    if any(names.count(name) > 1 for name in _ONCE) or any(name in names for name in _NEVER) or head.target[:1] != "/":
-        raise problems.OriginRefused()
+    _check_plain(head, names)
     origin = head.get("origin")
     if head.port is None:
         if origin is not None or any(name.startswith("sec-fetch-") for name in names):

@@ -14,7 +14,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from cpxd.card.application import Code, NotAllowed
 from cpxd.config import Settings, state_home
 from cpxd.dialog.display import DisplayHints
 from cpxd.dialog.pinentry import Pinentry
+from cpxd.dialog.reading import Reading
 from cpxd.files import read_small
 from cpxd.secret import Secret
 from cpxd.service.logins import Client
@@ -37,7 +38,7 @@ _ASK_SITE = Text("Accepter, cette fois et les suivantes, pour ce site ?", "Accep
 _ASK_ONCE = Text("Accepter, pour cette fois ?", "Accept, this time?")
 _NAME = 60  # characters that a PIN dialog shows of a name
 _ROUNDS = 3  # times that a question answered too fast to have been read is asked
-_ROOM = 640  # bytes of a document's lines in one dialog; a pinentry takes 900 in all
+_CHANGE = Text("changement du code", "change of the PIN")
 
 
 def consent_file() -> Path:
@@ -143,20 +144,15 @@ class Asking:
         if self.remembers:
             self.consents.remember(self.who, holder)
 
-    async def document(self, bound: Binding, number: int, of: int, lines: Sequence[str]) -> None:
-        """Show one document that is about to be signed. Raises Refused, NoPinSource, CardChanged."""
+    async def document(self, bound: Binding, number: int, of: int, lines: Sequence[str], certificate: str) -> None:
+        """Show one document that is about to be signed. `certificate`: whose. Raises Refused, NoPinSource, CardChanged."""
         count = f" ({number}/{of})" if of > 1 else ""
         head = Text(f"« {self.who} » demande votre signature{count} :", f"“{self.who}” asks for your signature{count}:")
-        shown, hidden = _fitting(lines)
-        more = Text(f"[{hidden} lignes non affichées]", f"[{hidden} lines not shown]") if hidden else Text("", "")
+        card = bound.token.tree.information.label
+        with_ = Text(f"Avec : {certificate} ({card})", f"With: {certificate} ({card})")
         end = Text("Signer ce document ?", "Sign this document?")
-        parts = [
-            (head.fr, head.en),
-            *((line, line) for line in shown),
-            *([(more.fr, more.en)] if hidden else []),
-            (end.fr, end.en),
-        ]
-        await self._yes(Text("\n".join(p[0] for p in parts), "\n".join(p[1] for p in parts)))
+        parts = [head, Text("", ""), *(Text(line, line) for line in lines), Text("", ""), with_, end]
+        await self._yes(Text("\n".join(p.fr for p in parts), "\n".join(p.en for p in parts)))
         bound.check()
 
     async def _yes(self, text: Text) -> None:
@@ -165,8 +161,8 @@ class Asking:
         words = text.en if self.hints.language == "en" else text.fr
         for _ in range(_ROUNDS):
             started = loop.time()
-            pinentry = Pinentry(self.settings, self.hints)
-            if not await pinentry.run(pinentry.confirm, words):
+            reading = Reading(self.settings, self.hints)
+            if not await reading.run(reading.accept, words, self.settings.api_consent):
                 raise errors.Refused()
             if loop.time() - started >= self.settings.api_consent:
                 return
@@ -178,27 +174,60 @@ class Asking:
         Raises as Slot.login, Refused, NoPinSource, CardChanged, CardReset. A cancelled call ends its work on the card first.
         """
         pin, last = await self._pin(bound, purpose)
-        task = asyncio.ensure_future(self._with(bound, pin, last, work))
+        return await _unbroken(self._with(bound, pin, last, work))
+
+    async def change(self, bound: Binding) -> None:
+        """Ask for the PIN and a new one, and replace it. Raises as `proved`, BadPinFormat, PinsDiffer, SamePin."""
+        old, last = await self._pin(bound, _CHANGE)
+        with old:
+            pinentry = Pinentry(self.settings, self.hints)
+            with await pinentry.run(pinentry.new_pin, self._short(), bound.token.tree.information.label) as new:
+                bound.check()
+                await _unbroken(bound.slot.change_pin(object(), old, new, last_try=last, guard=bound.check))
+
+    async def unblock(self, bound: Binding) -> None:
+        """Ask for the unblock code and a new PIN, and set it: one entry costs at most one try of the unblock code.
+
+        Raises UnblockCodeBlocked, LastTry, WrongUnblockCode, and as `change`.
+        """
+        state = (await bound.slot.count()).unblock
+        card, who, pinentry = bound.token.tree.information.label, self._short(), Pinentry(self.settings, self.hints)
+        if state.blocked:
+            raise errors.UnblockCodeBlocked()
+        last = state.tries_left == 1
+        if last and not await pinentry.run(pinentry.confirm_last_try, who, card, Code.UNBLOCK):
+            raise errors.LastTry()
+        with await pinentry.run(pinentry.unblock_code, who, card, state.tries_left) as code:
+            with await pinentry.run(pinentry.new_pin, who, card) as new:
+                bound.check()
+                await _unbroken(self._renew(bound, code, new, last))
+
+    async def _renew(self, bound: Binding, code: Secret, new: Secret, last: bool) -> None:
+        client: Any = object()
+        await bound.slot.login_unblock(client, code, last_try=last, guard=bound.check)
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task])  # nothing on a card is stopped half-way
-            task.exception()
-            raise
+            await bound.slot.renew_pin(client, new, guard=bound.check)
+        except NotAllowed:
+            raise errors.CardReset() from None
+        finally:
+            await bound.slot.drop(client)
 
     async def _pin(self, bound: Binding, purpose: Text) -> tuple[Secret, bool]:
-        codes = bound.slot.codes
+        codes = await bound.slot.count()
         word = purpose.en if self.hints.language == "en" else purpose.fr
         card = f"{bound.token.tree.information.label} · {word}"
-        who = self.who if len(self.who) <= _NAME else f"…{self.who[1 - _NAME :]}"  # the end of a name says whose it is
-        if codes is not None and codes.pin.blocked:
+        who = self._short()
+        if codes.pin.blocked:
             raise errors.PinBlockedForGood() if codes.unblock.blocked else errors.PinBlocked()
-        tries = codes.pin.tries_left if codes is not None else None
         pinentry = Pinentry(self.settings, self.hints)
-        last = tries == 1
+        last = codes.pin.tries_left == 1
         if last and not await pinentry.run(pinentry.confirm_last_try, who, card, Code.PIN):
             raise errors.LastTry()
-        return await pinentry.run(pinentry.pin, who, card, tries), last
+        return await pinentry.run(pinentry.pin, who, card, codes.pin.tries_left), last
+
+    def _short(self) -> str:
+        """The end of a name says whose it is."""
+        return self.who if len(self.who) <= _NAME else f"…{self.who[1 - _NAME :]}"
 
     async def _with(self, bound: Binding, pin: Secret, last: bool, work: Callable[[Client], Awaitable[T]]) -> T:
         client: Any = object()
@@ -215,12 +244,12 @@ class Asking:
             await slot.drop(client)
 
 
-def _fitting(lines: Sequence[str]) -> tuple[list[str], int]:
-    shown: list[str] = []
-    used = 0
-    for line in lines:
-        used += len(line.encode()) + 3
-        if used > _ROOM and shown:
-            break
-        shown.append(line)
-    return shown, len(lines) - len(shown)
+async def _unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Nothing on a card is stopped half-way: a call that is cancelled ends once the work is done."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.exception()
+        raise

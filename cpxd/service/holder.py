@@ -11,6 +11,7 @@ from cpxd.config import Settings
 from cpxd.record.errors import SituationError
 from cpxd.record.export import to_json
 from cpxd.record.identity import compose, decode_objects
+from cpxd.record.model import CardRecord
 from cpxd.service import identity
 from cpxd.service.logins import Client
 from cpxd.service.slot import Slot
@@ -18,12 +19,21 @@ from cpxd.text import tr
 
 
 async def read(slot: Slot, settings: Settings, client: Client | None) -> dict[str, Any]:
-    """As cpxd/schema/card.schema.json says. With a `client` that proved the PIN, the practice situations too.
+    """As cpxd/schema/card.schema.json says; else as `record`."""
+    found = await record(slot, settings, client)
+    codes = slot.codes
+    if codes is None:
+        raise slot.error or errors.NoCard()
+    return to_json(found, reader=slot.reader, pin=codes.pin, unblock=codes.unblock)
+
+
+async def record(slot: Slot, settings: Settings, client: Client | None) -> CardRecord:
+    """What the card says. With a `client` that proved the PIN, the practice situations too.
 
     Raises NoCard, DamagedCard, CardReset when the proof was lost, and what a lost card raises.
     """
-    token, codes = slot.token, slot.codes
-    if token is None or codes is None:
+    token = slot.token
+    if token is None:
         raise slot.error or errors.NoCard()
     words = identity._dictionary(settings)
     data: dict[str, bytes] = {}
@@ -39,7 +49,7 @@ async def read(slot: Slot, settings: Settings, client: Client | None) -> dict[st
             continue
     found = [certificate for certificate in token.certificates if certificate is not None]
     try:
-        record = compose(
+        return compose(
             token.tree.information,
             token.root.serial,
             found,
@@ -50,4 +60,3 @@ async def read(slot: Slot, settings: Settings, client: Client | None) -> dict[st
     except SituationError:
         part = tr("plus de situations d'exercice qu'une carte n'en porte, 16", "more practice situations than a card holds, 16")
         raise errors.DamagedCard(part=part) from None
-    return to_json(record, reader=slot.reader, pin=codes.pin, unblock=codes.unblock)

@@ -204,6 +204,14 @@ class Slot:
 
     # --- codes
 
+    async def count(self) -> CodeStates:
+        """The tries left now, none spent: another program may have used or given back some since the card was read."""
+        found = await self._run(lambda session, begin: session.code_states(begin))
+        if found != self.codes:
+            self.codes = found
+            self._changed(self)
+        return found
+
     def logged_in(self, client: Client) -> Role | None:
         return self._logins.role(client)
 
