@@ -17,10 +17,12 @@ from typing import ClassVar, Literal
 from cpxd import errors
 from cpxd.apdu import SW, Command, PinBlock, Response, Secret, TransportError
 from cpxd.reader.pcsc import Link
+from cpxd.reader.pinpad import Ask, Block, PinPad
 from cpxd.record.errors import RecordError
 from cpxd.record.files import parse_fcp
 from cpxd.record.pkcs15 import PinObject
 from cpxd.record.sdo import PinState
+from cpxd.text import tr
 from cpxd.tlv import extent
 
 Path = tuple[int, ...]  # file identifiers from the MF, without 3F00
@@ -39,6 +41,12 @@ class Code(Enum):
     def digits(self) -> int:
         return 4 if self is Code.PIN else 8
 
+    @property
+    def words(self) -> str:
+        return tr("Code porteur", "PIN") if self is Code.PIN else tr("Code de déblocage", "Unblock code")
+
+
+Entry = Secret | PinPad  # where the digits of a code are: in locked memory, or under the fingers of a person at the reader
 
 Usage = Literal["signature", "authentication"]
 Padding = Literal["pkcs1", "pss"]
@@ -82,13 +90,14 @@ class Application(ABC):
         self._current: Path | None = None  # the DF that is selected, when we know
         self._environment: Command | None = None  # the MSE SET that is in force, when we know
         self.verified = False
+        self.unblocks = False  # the unblock code is verified
         self.pins: dict[Code, PinObject] = {}  # from the AODF, once it was read
 
     def fresh(self) -> None:
         """Forget what a reset has made untrue."""
         if self._link.epoch != self._epoch:
             self._epoch = self._link.epoch
-            self.verified = False
+            self.verified = self.unblocks = False
             self.forget_selection()
 
     def forget_selection(self) -> None:
@@ -159,31 +168,56 @@ class Application(ABC):
     def pin_state(self, code: Code) -> PinState:
         """Tries left of a code, without spending one."""
 
-    def verify(self, code: Code, secret: Secret) -> int:
+    def verify(self, code: Code, entry: Entry) -> int:
         """VERIFY; the status word. The caller has checked the digits and the counter. Never repeated."""
-        answer = self._link.transport.pin(self._cla, 0x20, 0x00, self._reference(code), [self._pin_block(code, secret)])
+        if isinstance(entry, PinPad):
+            ask: Ask = "pin" if code is Code.PIN else "unblock"
+            sw = entry.verify(ask, bytes([self._cla, 0x20, 0x00, self._reference(code)]), self._pad_block(code))
+        else:
+            block = self._pin_block(code, entry)
+            sw = self._link.transport.pin(self._cla, 0x20, 0x00, self._reference(code), [block]).sw
         if code is Code.PIN:
-            self.verified = answer.sw == SW.OK
-        return answer.sw
+            self.verified = sw == SW.OK
+        else:
+            self.unblocks = sw == SW.OK
+        return sw
+
+    def _set_pin(self, ins: int, p1: int, new: Entry, *, old: Entry | None = None) -> int:
+        """CHANGE REFERENCE DATA or RESET RETRY COUNTER with a new PIN, behind the old one if there is one; the status word."""
+        reference = self._reference(Code.PIN)
+        if isinstance(new, PinPad):
+            header = bytes([self._cla, ins, p1, reference])
+            ask: Ask = "new" if old is None else "change"
+            return new.modify(ask, header, self._pad_block(Code.PIN), ask_old=old is not None)
+        secrets = [secret for secret in (old, new) if isinstance(secret, Secret)]
+        blocks = [self._pin_block(Code.PIN, secret) for secret in secrets]
+        return self._link.transport.pin(self._cla, ins, p1, reference, blocks).sw
 
     _cla: ClassVar[int]
 
     def _reference(self, code: Code) -> int:
         return self.pins[code].reference if code in self.pins else code.value
 
-    def _pin_block(self, code: Code, secret: Secret) -> PinBlock:
+    def _stored(self, code: Code) -> tuple[int, int]:
+        """Length of a code as the card keeps it, and what fills it."""
         # AODF of real cards: stored length 8 for both codes, the PIN padded with FF, the unblock code as long as it is stored
         known = self.pins.get(code)
-        stored = known.stored_length if known else 8
-        pad = known.pad_char if known and known.pad_char is not None else 0xFF
-        return PinBlock(secret, stored, pad if stored > code.digits else None, code.digits, code.digits)
+        return known.stored_length if known else 8, known.pad_char if known and known.pad_char is not None else 0xFF
+
+    def _pin_block(self, code: Code, secret: Secret) -> PinBlock:
+        stored, fill = self._stored(code)
+        return PinBlock(secret, stored, fill if stored > code.digits else None, code.digits, code.digits)
+
+    def _pad_block(self, code: Code) -> Block:
+        stored, fill = self._stored(code)
+        return Block(code.words, code.digits, stored, fill)
 
     @abstractmethod
-    def change_pin(self, old: Secret, new: Secret) -> int:
+    def change_pin(self, old: Entry, new: Entry) -> int:
         """Replace the PIN by proving the old one; the status word of the step that failed, or 9000."""
 
     @abstractmethod
-    def renew_pin(self, new: Secret) -> int:
+    def renew_pin(self, new: Entry) -> int:
         """Give the PIN its tries back under a new value, the unblock code being verified; the status word.
 
         Raises UnblockInterrupted or CodeUncertain when the card is lost meanwhile.

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from cpxd import errors
-from cpxd.apdu import SW, Command, Response, Secret
-from cpxd.card.application import APPLICATION_DF, Application, Code, Mechanism, Path, Usage, if_cut
+from cpxd.apdu import SW, Command, Response
+from cpxd.card.application import APPLICATION_DF, Application, Code, Entry, Mechanism, Path, Usage, if_cut
 from cpxd.card.padding import digest_info
 from cpxd.record.errors import RecordError
 from cpxd.record.sdo import PinState, parse_pin_state
@@ -68,16 +68,14 @@ class Cps3(Application):
         wanted = bytes.fromhex("4D087006BF81") + bytes((self._reference(code),)) + bytes.fromhex("02A080")
         return self.send(Command(0x00, 0xCB, 0x3F, 0xFF, wanted, le=256))
 
-    def change_pin(self, old: Secret, new: Secret) -> int:
-        blocks = [self._pin_block(Code.PIN, old), self._pin_block(Code.PIN, new)]
+    def change_pin(self, old: Entry, new: Entry) -> int:
         with if_cut(errors.CodeUncertain()):
-            return self._link.transport.pin(0x00, 0x24, 0x00, self._reference(Code.PIN), blocks).sw
+            return self._set_pin(0x24, 0x00, new, old=old)
 
-    def renew_pin(self, new: Secret) -> int:
+    def renew_pin(self, new: Entry) -> int:
         """RESET RETRY COUNTER with the new PIN alone (P1 = 02)."""
-        block = self._pin_block(Code.PIN, new)
         with if_cut(errors.CodeUncertain()):
-            return self._link.transport.pin(0x00, 0x2C, 0x02, self._reference(Code.PIN), [block]).sw
+            return self._set_pin(0x2C, 0x02, new)
 
     def mechanisms(self, usage: Usage) -> frozenset[Mechanism]:
         # the signature key pads a hash it knows the name of; the authentication key pads any DigestInfo

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from cpxd import errors
-from cpxd.apdu import SW, Command, Response, Secret, tries_from_sw
-from cpxd.card.application import APPLICATION_DF, Application, Code, Mechanism, Path, Usage, if_cut
+from cpxd.apdu import SW, Command, Response, tries_from_sw
+from cpxd.card.application import APPLICATION_DF, Application, Code, Entry, Mechanism, Path, Usage, if_cut
 from cpxd.card.padding import digest_info, pkcs1_type_1
 from cpxd.record.sdo import PinState
 
@@ -65,32 +65,32 @@ class Cps4(Application):
             raise errors.CardRefused(operation="VERIFY", sw=answer.sw)
         return PinState(reference=self._reference(code), max_tries=None, tries_left=tries, uses_left=None)
 
-    def verify(self, code: Code, secret: Secret) -> int:
+    def verify(self, code: Code, entry: Entry) -> int:
         self._select_applet()
-        return super().verify(code, secret)
+        return super().verify(code, entry)
 
-    def change_pin(self, old: Secret, new: Secret) -> int:
+    def change_pin(self, old: Entry, new: Entry) -> int:
         """VERIFY of the old PIN, then CHANGE REFERENCE DATA with the new one alone (P1 = 01)."""
         status = self.verify(Code.PIN, old)
         if status != SW.OK:
             return status
         with if_cut(errors.CodeUncertain()):
-            return self._set_pin(new)
+            return self._set_pin(0x24, 0x01, new)
 
-    def renew_pin(self, new: Secret) -> int:
+    def renew_pin(self, new: Entry) -> int:
         """RESET RETRY COUNTER (the old PIN gets its tries back), then the new PIN."""
         self._select_applet()
         answer = self.send(Command(0x01, 0x2C, 0x03, 0x80 | self._reference(Code.PIN)))
         if answer.sw != SW.OK:
             return answer.sw
         with if_cut(errors.UnblockInterrupted()):
-            if self._set_pin(new) != SW.OK:
-                raise errors.UnblockInterrupted()
+            try:
+                sw = self._set_pin(0x24, 0x01, new)
+            except errors.CpxError:  # given up at the reader
+                raise errors.UnblockInterrupted() from None
+        if sw != SW.OK:
+            raise errors.UnblockInterrupted()
         return SW.OK
-
-    def _set_pin(self, new: Secret) -> int:
-        block = self._pin_block(Code.PIN, new)
-        return self._link.transport.pin(0x01, 0x24, 0x01, self._reference(Code.PIN), [block]).sw
 
     def mechanisms(self, usage: Usage) -> frozenset[Mechanism]:
         found = {Mechanism("pkcs1", "sha1"), Mechanism("pkcs1", "sha256"), Mechanism("pss", "sha1"), Mechanism("pss", "sha256")}

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from cpxd import errors
 from cpxd.apdu import SW, Secret, tries_from_sw
-from cpxd.card.application import Application, Code, NotAllowed
+from cpxd.card.application import Application, Code, Entry, NotAllowed
+from cpxd.reader.pinpad import PinPad
 from cpxd.record.sdo import PinState
 from cpxd.secret import RefusedSecrets
-from cpxd.text import tr
 
 
 @dataclass
@@ -55,8 +55,23 @@ def check_format(code: Code, secret: Secret) -> None:
         raise errors.BadPinFormat(name=code_name(code), digits=code.digits)
 
 
+def _check(code: Code, entry: Entry) -> None:
+    """As `check_format`; of a keypad, whether it takes so many digits (PadUnable): it counts them by itself."""
+    if isinstance(entry, PinPad):
+        entry.check_verify(code.digits)
+    else:
+        check_format(code, entry)
+
+
+def _check_new(new: Entry) -> None:
+    if isinstance(new, PinPad):
+        new.check_modify(Code.PIN.digits)
+    else:
+        check_format(Code.PIN, new)
+
+
 def code_name(code: Code) -> str:
-    return tr("Code porteur", "PIN") if code is Code.PIN else tr("Code de déblocage", "Unblock code")
+    return code.words
 
 
 def check_counter(code: Code, state: PinState, *, last_try: bool) -> None:
@@ -80,36 +95,36 @@ def refused(code: Code, sw: int) -> errors.CpxError:
     return errors.CardRefused(operation="VERIFY", sw=sw)
 
 
-def verify(card: Application, serial: str, code: Code, secret: Secret, *, last_try: bool) -> None:
+def verify(card: Application, serial: str, code: Code, entry: Entry, *, last_try: bool) -> None:
     """Prove a code to the card: format, counter, then one VERIFY. A PIN the card has refused before is not sent."""
-    check_format(code, secret)
-    _prepare(card, serial, code, secret, last_try=last_try)
-    _judge(serial, code, secret, card.verify(code, secret))
+    _check(code, entry)
+    _prepare(card, serial, code, entry, last_try=last_try)
+    _judge(serial, code, entry, card.verify(code, entry))
 
 
-def change(card: Application, serial: str, old: Secret, new: Secret, *, last_try: bool) -> None:
-    """Replace the PIN. Both are checked before anything is sent; the old one must be right."""
-    check_format(Code.PIN, old)
-    check_format(Code.PIN, new)
-    if old.equals(new):
+def change(card: Application, serial: str, old: Entry, new: Entry, *, last_try: bool) -> None:
+    """Replace the PIN. Both are checked before anything is sent; the old one must be right. On a keypad: both, or none."""
+    _check(Code.PIN, old)
+    _check_new(new)
+    if isinstance(old, Secret) and isinstance(new, Secret) and old.equals(new):
         raise errors.SamePin()
     _prepare(card, serial, Code.PIN, old, last_try=last_try)
     _judge(serial, Code.PIN, old, card.change_pin(old, new))
 
 
-def unblock(card: Application, serial: str, unblock_code: Secret, new: Secret, *, last_try: bool) -> PinState:
+def unblock(card: Application, serial: str, unblock_code: Entry, new: Entry, *, last_try: bool) -> PinState:
     """Prove the unblock code, then set a new PIN; its state, read afterwards as proof.
 
     Raises UnblockInterrupted or CodeUncertain when the card is lost once the unblock code was accepted.
     """
-    check_format(Code.PIN, new)
+    _check_new(new)
     verify(card, serial, Code.UNBLOCK, unblock_code, last_try=last_try)
     return renew(card, serial, new)
 
 
-def renew(card: Application, serial: str, new: Secret) -> PinState:
+def renew(card: Application, serial: str, new: Entry) -> PinState:
     """Set a new PIN, the unblock code being verified; its state, read afterwards as proof."""
-    check_format(Code.PIN, new)
+    _check_new(new)
     sw = card.renew_pin(new)
     if sw == SW.SECURITY_STATUS_NOT_SATISFIED:
         raise NotAllowed
@@ -119,19 +134,19 @@ def renew(card: Application, serial: str, new: Secret) -> PinState:
     return card.pin_state(Code.PIN)
 
 
-def _prepare(card: Application, serial: str, code: Code, secret: Secret, *, last_try: bool) -> None:
+def _prepare(card: Application, serial: str, code: Code, entry: Entry, *, last_try: bool) -> None:
     state = card.pin_state(code)
     REFUSED.see(serial, code, state.tries_left)
-    if not state.blocked and REFUSED.holds(serial, code, secret):
+    if not state.blocked and isinstance(entry, Secret) and REFUSED.holds(serial, code, entry):
         raise errors.KnownWrongPin()
     check_counter(code, state, last_try=last_try)
 
 
-def _judge(serial: str, code: Code, secret: Secret, sw: int) -> None:
+def _judge(serial: str, code: Code, entry: Entry, sw: int) -> None:
     if sw == SW.OK:
         REFUSED.forget(serial, code)
         return
     error = refused(code, sw)
-    if not isinstance(error, errors.CardRefused):
-        REFUSED.add(serial, code, secret, tries_from_sw(sw) or 0)
+    if isinstance(entry, Secret) and not isinstance(error, errors.CardRefused):
+        REFUSED.add(serial, code, entry, tries_from_sw(sw) or 0)
     raise error

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cpxd import errors
-from cpxd.apdu import SW, Command, Response, Secret
+from cpxd.apdu import SW, Command, Response
 from cpxd.card import cps2ter, pin, registry
-from cpxd.card.application import Application, Code, FileMissing, Mechanism, NotAllowed, Usage
+from cpxd.card.application import Application, Code, Entry, FileMissing, Mechanism, NotAllowed, Usage
 from cpxd.card.cps3 import Cps3
 from cpxd.card.cps4 import Cps4
 from cpxd.card.padding import pkcs1_type_1, remove_pkcs1_type_2
 from cpxd.card.pss import emsa_pss
 from cpxd.card.tree import Root, Tree, absolute, read_data_directory, read_root, read_serial, read_tree
+from cpxd.reader import pinpad
 from cpxd.reader.link import Link
 from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.errors import RecordError
@@ -55,6 +56,7 @@ class CardSession:
         self._data_warnings: list[str] = []
         self.unreadable: list[str] = []  # what the last `data` had to leave out
         self._seen_epoch = link.epoch
+        self._pad: pinpad.Abilities | None = None
 
     @contextlib.contextmanager
     def _request(self, begin: Begin) -> Iterator[Application]:
@@ -174,30 +176,37 @@ class CardSession:
         self.link.release(reset=True)
         self.root(begin)
 
-    def verify(self, begin: Begin, secret: Secret, *, last_try: bool = False, keep: bool = False) -> None:
-        """Prove the PIN. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked.
+    def keypad(self, begin: Begin) -> pinpad.Abilities:
+        """What the reader says that its keypad can do."""
+        if self._pad is None:
+            with self.link.transaction(begin):
+                self._pad = pinpad.abilities(self.link)
+        return self._pad
+
+    def verify(self, begin: Begin, entry: Entry, *, last_try: bool = False, keep: bool = False) -> None:
+        """Prove the PIN. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked; as PinPad.
 
         With `keep` the card stays held for what the PIN was asked for, until the link is released or closed.
         """
         with self._request(begin) as card:
-            pin.verify(card, self._serial(card), Code.PIN, secret, last_try=last_try)
+            pin.verify(card, self._serial(card), Code.PIN, entry, last_try=last_try)
             if keep:
                 self.link.keep()
 
-    def change(self, begin: Begin, old: Secret, new: Secret, *, last_try: bool = False) -> None:
+    def change(self, begin: Begin, old: Entry, new: Entry, *, last_try: bool = False) -> None:
         with self._request(begin) as card:
             pin.change(card, self._serial(card), old, new, last_try=last_try)
 
-    def unblock(self, begin: Begin, code: Secret, new: Secret, *, last_try: bool = False) -> PinState:
+    def unblock(self, begin: Begin, code: Entry, new: Entry, *, last_try: bool = False) -> PinState:
         with self._request(begin) as card:
             return pin.unblock(card, self._serial(card), code, new, last_try=last_try)
 
-    def verify_unblock_code(self, begin: Begin, code: Secret, *, last_try: bool = False) -> None:
+    def verify_unblock_code(self, begin: Begin, code: Entry, *, last_try: bool = False) -> None:
         """Prove the unblock code alone (CKU_SO). Raises WrongUnblockCode, UnblockCodeBlocked, LastTry."""
         with self._request(begin) as card:
             pin.verify(card, self._serial(card), Code.UNBLOCK, code, last_try=last_try)
 
-    def renew_pin(self, begin: Begin, new: Secret) -> PinState:
+    def renew_pin(self, begin: Begin, new: Entry) -> PinState:
         """Set a new PIN after `verify_unblock_code`. NotAllowed when the card does not know of it any more."""
         with self._request(begin) as card:
             return pin.renew(card, self._serial(card), new)

@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cpxd import config, errors
-from cpxd.dialog.secrets import Descriptor, Terminal
+from cpxd.dialog.secrets import ON_PAD, Descriptor, Terminal
 from cpxd.service import desk
 from cpxd.service.codes import Consent
 from cpxd.text import tr
 
 if TYPE_CHECKING:
+    from cpxd.reader.pinpad import Ask
     from cpxd.service.identity import Identity
 
 MOST_DESCRIPTORS = 1 << 20
@@ -49,18 +50,30 @@ def add_codes(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=tr("utiliser le dernier essai sans demander", "use the last try without asking"),
     )
+    parser.add_argument(
+        "--no-pinpad",
+        action="store_true",
+        help=tr("ne pas se servir du clavier du lecteur", "do not use the keypad of the reader"),
+    )
 
 
 def consent(options: argparse.Namespace) -> Consent:
     """Where the codes of this command come from."""
     number = options.pin_fd
     if number is None:
-        return Consent(Terminal(), options.last_try)
+        return Consent(Terminal(), options.last_try, None if options.no_pinpad else announce)
     if not 0 <= number < MOST_DESCRIPTORS:
         raise errors.Usage(detail=tr(f"--pin-fd : {number} n'est pas un descripteur", f"--pin-fd: {number} is no descriptor"))
     if os.isatty(number):  # a person types there: without echo, and with a prompt
         return Consent(Terminal(os.ttyname(number)), options.last_try)
     return Consent(Descriptor(number), options.last_try)
+
+
+def announce(ask: Ask) -> None:
+    """Tell the person to type on the reader."""
+    cancel = tr("Pour abandonner : touche d'annulation du lecteur.", "To give up: the cancel key of the reader.")
+    sys.stderr.write(f"{ON_PAD[ask]} {cancel}\n")
+    sys.stderr.flush()
 
 
 def open_card(options: argparse.Namespace) -> desk.OpenCard:

@@ -12,7 +12,7 @@ from cpxd import errors
 from cpxd.apdu import Secret
 from cpxd.cli.common import add_reader, show_lines
 from cpxd.config import load
-from cpxd.dialog.secrets import LAST_WORD, Terminal
+from cpxd.dialog.secrets import LAST_WORD, ON_PAD, Terminal
 from cpxd.errors import CpxError
 from cpxd.text import Text, printable, tr, tries
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cpxd.doctor.engine import Examination
     from cpxd.doctor.machine import Machine
     from cpxd.doctor.model import Finding
+    from cpxd.reader.pinpad import Ask
 
 _TTY = "/dev/tty"
 _LOST = ("CPX-108", "CPX-110", "CPX-111", "CPX-125", "CPX-130")  # nothing to do here but to order a card
@@ -103,6 +104,13 @@ class Codes(Terminal):
         self._asked += 1
         self._screen.show(titles[at], [hints[at]])
         return super().ask(str(labels[at]))
+
+    def on_pad(self, ask: Ask) -> None:
+        """The same on a reader with a keypad: what is typed there."""
+        cancel = Text("La touche d'annulation du lecteur abandonne.", "The cancel key of the reader gives up.")
+        left = tries(self._left)
+        count = [Text(f"Il reste {left.fr}.", f"{left.en} left.")] if ask == "unblock" else []
+        self._screen.show(Text("Regardez le lecteur.", "Look at the reader."), [ON_PAD[ask], *count, cancel])
 
     def confirm_last_try(self, what: str) -> bool:
         self._screen.show(
@@ -188,7 +196,8 @@ class Guide:
         try:
             with desk.OpenCard(desk.choose(self._reader).state.name, load()) as card:
                 left = codes.states(card).unblock.tries_left
-                state = codes.unblock(card, Consent(Codes(self._screen, left)))
+                asked = Codes(self._screen, left)
+                state = codes.unblock(card, Consent(asked, announce=asked.on_pad))
         except errors.Refused:
             raise
         except CpxError as error:

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from cpxd import errors
-from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
+from cpxd.cli.common import add_codes, add_json, add_reader, announce, consent, open_card, show_json
 from cpxd.errors import CpxError, Exit
 from cpxd.service import codes
 from cpxd.service.codes import Consent
@@ -65,7 +65,8 @@ def asked_of(options: argparse.Namespace, card: OpenCard) -> Consent:
     hints = DisplayHints.from_environ(os.environ)
     if not hints.graphical:
         return consent(options)
-    return Consent(Dialog(Pinentry(card.settings, hints), "cpxd"), options.last_try)
+    keypad = None if options.no_pinpad else announce
+    return Consent(Dialog(Pinentry(card.settings, hints), "cpxd"), options.last_try, keypad)
 
 
 def _has_terminal() -> bool:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cpxd import errors
 from cpxd.apdu import Secret, SecretError
+from cpxd.reader.pinpad import Ask
 from cpxd.text import Text, tr
 
 LAST_WORD = "dernier"
@@ -20,6 +21,23 @@ _REASONS = {
     "busy": Text("le terminal est déjà utilisé", "the terminal is in use"),
     "memory": Text("mémoire protégée refusée par le système", "the system refuses locked memory"),
     "system": Text("lecture impossible", "cannot be read"),
+}
+
+
+ON_PAD: dict[Ask, Text] = {
+    "pin": Text("Tapez votre code porteur sur le clavier du lecteur.", "Type your PIN on the keypad of the reader."),
+    "unblock": Text(
+        "Tapez le code de déblocage (8 chiffres) sur le clavier du lecteur.",
+        "Type the unblock code (8 digits) on the keypad of the reader.",
+    ),
+    "change": Text(
+        "Sur le clavier du lecteur : tapez votre code porteur actuel, puis deux fois le nouveau (4 chiffres).",
+        "On the keypad of the reader: type your current PIN, then the new one twice (4 digits).",
+    ),
+    "new": Text(
+        "Sur le clavier du lecteur : tapez deux fois le nouveau code porteur (4 chiffres).",
+        "On the keypad of the reader: type the new PIN twice (4 digits).",
+    ),
 }
 
 

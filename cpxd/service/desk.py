@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
 from cpxd import errors
 from cpxd.card import registry
+from cpxd.card.application import Code
 from cpxd.card.session import Begin, CardSession, registry_error
 from cpxd.config import Settings
+from cpxd.reader import typed
 from cpxd.reader.pcsc import Context, Link, ReaderState
+from cpxd.reader.pinpad import GRACE, NONE, Abilities, Announce, PinPad
 from cpxd.reader.worker import CardThread, Ticket
 
 T = TypeVar("T")
@@ -95,13 +98,43 @@ class OpenCard:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def run(self, operation: Callable[[CardSession, Begin], T]) -> T:
-        """Run one request of the session on the card's thread. After a lost card the next call opens it anew."""
-        return self._thread.call(self._job(operation))
+    def run(self, operation: Callable[[CardSession, Begin], T], *, entries: int = 0) -> T:
+        """Run one request of the session on the card's thread. After a lost card the next call opens it anew.
 
-    async def run_async(self, operation: Callable[[CardSession, Begin], T]) -> T:
+        `entries`: how many times a person may be asked to type on the reader meanwhile.
+        """
+        with self._said():
+            return self._thread.call(self._job(operation), patience=self._patience(entries))
+
+    async def run_async(self, operation: Callable[[CardSession, Begin], T], *, entries: int = 0) -> T:
         """As `run`, for an event loop."""
-        return await self._thread.call_async(self._job(operation))
+        with self._said():
+            return await self._thread.call_async(self._job(operation), patience=self._patience(entries))
+
+    def keypad(self, session: CardSession, begin: Begin) -> Abilities:
+        """What the reader's keypad can do, when it is to be used. For an operation of `run`."""
+        ignored = (part.strip().casefold() for part in self.settings.pinpad_ignore.split(";"))
+        if self.settings.pinpad_use == "never" or any(part and part in self.reader.casefold() for part in ignored):
+            return NONE
+        found = session.keypad(begin)
+        return found if found.verifies(Code.PIN.digits) else NONE
+
+    def pinpad(self, session: CardSession, begin: Begin, announce: Announce) -> PinPad:
+        """The keypad, for one operation of `run`; `announce` is called on the card's thread when it waits for the person."""
+        return PinPad(session.link, self.keypad(session, begin), self.settings.pinpad_timeout, announce)
+
+    def _patience(self, entries: int) -> float:
+        return entries * (self.settings.pinpad_timeout + GRACE)
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        """A reader that is busy because somebody types a code there is said to be."""
+        try:
+            yield
+        except errors.ReaderBusy:
+            if typed.now(self.reader):
+                raise errors.CodeBeingTyped() from None
+            raise
 
     def _job(self, operation: Callable[[CardSession, Begin], T]) -> Callable[[Ticket[T]], T]:
         def job(ticket: Ticket[T]) -> T:
@@ -136,8 +169,8 @@ class OpenCard:
     def _drop(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            if session.card.verified:
-                # no command of the card ends a verified PIN, and another program's handle would keep it powered
+            if session.card.verified or session.card.unblocks:
+                # no command of the card ends a proved code, and another program's handle would keep it powered
                 with contextlib.suppress(errors.CpxError):
                     session.link.release(reset=True)
             session.link.close()
