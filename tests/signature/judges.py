@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verifiers that are not ours: OpenSSL, GnuPG, poppler (NSS), MuPDF, xmlsec1, José; and for XML signatures with PSS, which
-xmlsec1 of Debian 12 does not know, the canonical form of Python's own parser with the arithmetic of OpenSSL.
+"""Verifiers that are not ours: OpenSSL, GnuPG, poppler (NSS), MuPDF, xmlsec1, José, Java (its XML signatures, Bouncy Castle);
+and for XML signatures with PSS, which xmlsec1 of Debian 12 does not know, the canonical form of Python's own parser with the
+arithmetic of OpenSSL.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Judges:
         self.others = self._pem("others.pem", [c for c in certificates if c.subject != c.issuer])
         self._gnupg(certificates)
         self._nss()
+        self._java: subprocess.Popen[str] | None = None
+        self.said = ""  # why Java said no
 
     def _pem(self, name: str, certificates: list[x509.Certificate]) -> Path:
         path = self.folder / name
@@ -98,6 +101,10 @@ class Judges:
         self.run("gpgsm", "--homedir", self.home, "--batch", "--disable-dirmngr", "--import", self.ca)
 
     def close(self) -> None:
+        if self._java is not None and self._java.stdin and self._java.stdout:
+            self._java.stdin.close()
+            self._java.wait(30)
+            self._java.stdout.close()
         self.run("gpgconf", "--homedir", self.home, "--kill", "all")
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -122,12 +129,7 @@ class Judges:
         return "unchanged since signing" in self.run("mutool", "sign", "-v", self.put("b.pdf", document)).stdout
 
     def openssl_pdf(self, document: bytes) -> bool:
-        """The CMS cut out of the PDF by its ByteRange."""
-        ranges = re.findall(rb"/ByteRange\s*\[\s*(\d+) (\d+) (\d+) (\d+)\s*\]", document)
-        start, length, again, rest = (int(n) for n in ranges[0])
-        contents = bytes.fromhex(document[length + 1 : again - 1].decode())
-        signature = cms.ContentInfo.load(contents).dump()
-        return self.openssl_cms(signature, document[start:length] + document[again : again + rest], "-cades")
+        return self.openssl_cms(*cut_pdf(document), "-cades")
 
     # -- XML -------------------------------------------------------------------------------------------------------
 
@@ -176,6 +178,26 @@ class Judges:
             line += ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]
         return self.run(*line, self.put("content", content)).returncode == 0
 
+    # -- Java ------------------------------------------------------------------------------------------------------
+
+    def java(self, what: str, signature: bytes, beside: tuple[str, bytes] | None = None) -> bool:
+        """`what`: cms, stamp, xml or jws. One Java serves all questions of a session."""
+        if self._java is None:
+            classes, jars = self.folder / "classes", ":".join(f"/usr/share/java/{n}.jar" for n in ("bcprov", "bcpkix", "bcutil"))
+            source = Path(__file__).with_name("SignatureJudge.java")
+            done = self.run("javac", "-Xlint:all,-path", "-Werror", "-cp", jars, "-d", classes, source)
+            assert done.returncode == 0, done.stderr
+            line = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{classes}:{jars}", "SignatureJudge", str(self.ca)]
+            self._java = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = self._java
+        assert process.stdin is not None and process.stdout is not None
+        other = self.put(*beside) if beside else "-"
+        process.stdin.write(f"{what}\t{self.put('judged.' + what, signature)}\t{other}\n")
+        process.stdin.flush()
+        self.said = process.stdout.readline().strip()
+        assert self.said, "Java has ended"
+        return self.said == "yes"
+
     # -- JWS, time stamps, revocation ------------------------------------------------------------------------------
 
     def openssl_jws(self, token: bytes) -> bool:
@@ -219,6 +241,14 @@ class Judges:
         ]
         done = self.run(*line)
         return "Response verify OK" in done.stderr + done.stdout and ": good" in done.stdout
+
+
+def cut_pdf(document: bytes) -> tuple[bytes, bytes]:
+    """The first CMS of a PDF and what it is over, cut out by its ByteRange."""
+    ranges = re.findall(rb"/ByteRange\s*\[\s*(\d+) (\d+) (\d+) (\d+)\s*\]", document)
+    start, length, again, rest = (int(n) for n in ranges[0])
+    contents = bytes.fromhex(document[length + 1 : again - 1].decode())
+    return cms.ContentInfo.load(contents).dump(), document[start:length] + document[again : again + rest]
 
 
 def _canonical(document: bytes, part: str, *, without_signature: bool = False) -> bytes:

@@ -20,7 +20,7 @@ from judges import Judges
 import simulator
 from cpxd.config import Settings
 from cpxd.service import verifying
-from cpxd.signature import smime, vihf, xmlsafe
+from cpxd.signature import vihf, xmlsafe
 from simulator.lab import Lab
 
 CPXD = str(Path(sysconfig.get_path("scripts")) / "cpxd")
@@ -65,26 +65,23 @@ def slot(model: str) -> int:
     return MODELS.index(model)
 
 
-ALL = [
-    ("cms", "b", "note.txt", "note.txt.p7s"),
-    ("cades", "lt", "note.txt", "note.txt.p7s"),
-    ("pades", "t", "note.pdf", "note.signed.pdf"),
-    ("pades", "lta", "note.pdf", "note.signed.pdf"),
-    ("xades", "t", "note.xml", "note.signed.xml"),
-    ("smime", "b", "note.eml", "note.signed.eml"),
-    ("jws", "b", "note.json", "note.json.jws"),
+# the whole matrix, before other verifiers, is test_matrix.py; here the command as a person runs it
+SOME = [
+    ("cps3", False, "cms", "b", "note.txt", "note.txt.p7s"),
+    ("cps4", False, "pades", "lta", "note.pdf", "note.signed.pdf"),
+    ("cps4", True, "xades", "t", "note.xml", "note.signed.xml"),
+    ("cps3", False, "smime", "t", "note.eml", "note.signed.eml"),
+    ("cps4", True, "jws", "b", "note.json", "note.json.jws"),
 ]
 
 
-@pytest.mark.parametrize(("model", "pss"), [("cps3", False), ("cps4", False), ("cps4", True)], ids=["cps3", "cps4", "cps4-pss"])
 @pytest.mark.parametrize(
-    ("format", "level", "name", "result"), ALL, ids=lambda v: v if isinstance(v, str) and "." not in v else ""
+    ("model", "pss", "format", "level", "name", "result"), SOME, ids=lambda v: v if isinstance(v, str) else ""
 )
 def test_sign_and_verify(
     lab: Lab,
     folder: Path,
     authority: Authority,
-    judges: Judges,
     exported: Path,
     model: str,
     pss: bool,
@@ -99,8 +96,6 @@ def test_sign_and_verify(
     assert done.returncode == 0 and done.stderr == "", done.stderr
     codes = [c for c, _ in lab.card(slot(model)).trace[before:] if c[1] == 0x20 and len(c) > 5]
     assert len(codes) == 1, "one PIN"
-    signed = (folder / result).read_bytes()
-    assert _believed(judges, format, signed, (folder / name).read_bytes(), pss=pss)
     (report,) = verifying.verify(folder / result, Settings(sign_trust=str(exported / "ca.pem")))
     assert (report.verdict, report.level, report.revocation) == ("valid", level.upper(), "good"), report.reasons
     assert report.profession == "Médecin" and report.signer is not None
@@ -116,19 +111,6 @@ def test_verify_says_who_signed(lab: Lab, folder: Path, authority: Authority) ->
     said = cpxd(lab, 0, authority, "verify", folder / "note.signed.pdf").stdout
     for word in ("VALABLE", "PAdES-B-T", "ALIENOR", "Médecin", "non révoqué", "Horodatage", "TEST AC RACINE IGC-SANTE FORT"):
         assert word in said, said
-
-
-def _believed(judges: Judges, format: str, signed: bytes, document: bytes, *, pss: bool) -> bool:
-    if format in ("cms", "cades"):
-        return judges.openssl_cms(signed, document, "-cades")
-    if format == "pades":
-        return "Signature is Valid" in judges.pdfsig(signed) and judges.openssl_pdf(signed)
-    if format == "xades":
-        return judges.expat_openssl(signed) and (pss or judges.xmlsec1(signed))
-    if format == "smime":
-        parts = smime.split_signed(signed)
-        return judges.gpgsm(parts.signature, parts.signed)
-    return judges.openssl_jws(signed)
 
 
 @pytest.mark.parametrize("format", ["cms", "cades", "pades", "xades", "smime", "jws", "vihf"])
