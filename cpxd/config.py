@@ -23,6 +23,7 @@ class Settings:
 
     reader_wait: float = 10.0  # how long another program may hold the card before we give up
     card_silence: float = 5.0  # how long the card may take for one command before it counts as mute
+    card_cache: bool = True  # keep the certificates of cards, nothing else, under the user's cache folder (docs/DATA.md)
     record_dictionary: str = ""  # a tag dictionary laid over the shipped one (see docs/DATA.md)
     sign_tsa: str = ""  # address of the RFC 3161 time-stamping authority (see docs/SIGNATURES.md)
     sign_trust: str = ""  # a file or folder of authorities trusted beside IGC-Santé (PEM or DER)
@@ -69,6 +70,12 @@ def config_home() -> Path:
 
 def state_home() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cpxd"
+
+
+def cache_home() -> Path:
+    """What may be lost: $XDG_CACHE_HOME/cpxd."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path(os.path.expanduser("~/.cache"))) / "cpxd"
 
 
 def run_home() -> Path:

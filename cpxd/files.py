@@ -80,8 +80,8 @@ def _check_existing(document: Path, output: Path, target: Path) -> None:
         raise BadFile(file=output, reason=tr("fichier protégé en écriture", "the file is write-protected"))
 
 
-def write_new(path: Path, content: bytes) -> None:
-    """Write a regular file whole or not at all; `path` as `check_output` gave it. Raises BadFile."""
+def write_new(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a regular file whole or not at all; `path` as `check_output` gave it. Raises BadFile. Without `mode`: the umask's."""
     try:
         handle, name = tempfile.mkstemp(prefix=".cpxd-", dir=path.parent)
         try:
@@ -89,7 +89,7 @@ def write_new(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_umask())
+            Path(name).chmod(0o666 & ~_umask() if mode is None else mode)
             Path(name).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

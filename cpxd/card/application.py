@@ -12,11 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from cpxd import errors
 from cpxd.apdu import SW, Command, PinBlock, Response, Secret, TransportError
-from cpxd.reader.pcsc import Link
+from cpxd.reader.link import Link
 from cpxd.reader.pinpad import Ask, Block, PinPad
 from cpxd.record.errors import RecordError
 from cpxd.record.files import parse_fcp
@@ -28,6 +28,8 @@ from cpxd.tlv import extent
 Path = tuple[int, ...]  # file identifiers from the MF, without 3F00
 APPLICATION_DF: Path = (0x0001,)
 SERIAL_FILE: Path = (0xD003,)
+UPDATE_FILE: Path = (0xD010,)
+END = 64  # bytes: of a certificate, a part of its signature, which no other certificate has
 FILE_LIMIT = 16384  # bytes: no file of these cards is near it; a card that says more is not believed
 
 
@@ -63,6 +65,14 @@ class Mechanism:
         return f"RSA {'PSS' if self.padding == 'pss' else 'PKCS#1'} {self.hash.upper()}"
 
 
+class Known(Protocol):
+    """Content of a file that was read before, sealed: it takes the last END of its `length` bytes to open it."""
+
+    @property
+    def length(self) -> int: ...
+    def open(self, end: bytes, /) -> bytes | None: ...
+
+
 class FileMissing(Exception):
     """The card has no such file (6A82). Not an error by itself: some files are optional."""
 
@@ -83,6 +93,7 @@ def if_cut(error: errors.CpxError) -> Iterator[None]:
 class Application(ABC):
     generation: ClassVar[str]
     block: ClassVar[int]  # bytes asked by one READ BINARY
+    update_marker: ClassVar[bool]  # whether this generation has an EF_ACTUA
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -125,9 +136,10 @@ class Application(ABC):
     def _read_command(self, offset: int, count: int) -> Command:
         """READ BINARY (ISO 7816-4 §11.3.3) of the current EF."""
 
-    def read(self, path: Path, *, padding: bool = False) -> bytes:
+    def read(self, path: Path, *, padding: bool = False, known: Known | None = None) -> bytes:
         """Content of an EF. Reading stops where its BER objects end, unless `padding` asks for the whole file.
 
+        `known` is what it was once: if its end is still the card's, it is the answer, and only that end is read.
         Raises FileMissing, NotAllowed, DamagedCard (impossible size), CardRefused.
         """
         answer = self._select(path)
@@ -142,6 +154,11 @@ class Application(ABC):
             raise errors.DamagedCard(part=name) from None
         if size is None or size > FILE_LIMIT:
             raise errors.DamagedCard(part=f"{name}, {size}")
+        if known is not None and END <= known.length <= size:
+            end = self.send(self._read_command(known.length - END, END))
+            content = known.open(end.data) if end.sw == SW.OK else None
+            if content is not None:
+                return content
         return self._read_selected(name, size, padding=padding)
 
     def _read_selected(self, name: str, size: int, *, padding: bool) -> bytes:

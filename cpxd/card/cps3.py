@@ -19,6 +19,7 @@ _NOT_HERE = (SW.DATA_NOT_FOUND, SW.WRONG_P1P2, SW.FILE_NOT_FOUND)
 class Cps3(Application):
     generation = "CPS3"
     block = 0xE7  # 231: what the official middleware asks; larger reads were never seen on a real card
+    update_marker = True
     _cla = 0x00
     unpadded = True
 

@@ -18,6 +18,7 @@ _CDS_ALGORITHM = {("pkcs1", "sha1"): 0x0A, ("pkcs1", "sha256"): 0x28, ("pss", "s
 class Cps4(Application):
     generation = "CPS4"
     block = 256
+    update_marker = False  # no public source has one on this generation
     _cla: ClassVar[int] = 0x01
     unpadded = False
     _applet_epoch = -1

@@ -20,7 +20,18 @@ from cpxd.card.cps3 import Cps3
 from cpxd.card.cps4 import Cps4
 from cpxd.card.padding import pkcs1_type_1, remove_pkcs1_type_2
 from cpxd.card.pss import emsa_pss
-from cpxd.card.tree import Root, Tree, absolute, read_data_directory, read_root, read_serial, read_tree
+from cpxd.card.shelf import Shelf
+from cpxd.card.tree import (
+    Root,
+    Tree,
+    absolute,
+    read_data_directory,
+    read_holder,
+    read_root,
+    read_serial,
+    read_tree,
+    read_update,
+)
 from cpxd.reader import pinpad
 from cpxd.reader.link import Link
 from cpxd.record.certificate import CardCertificate, parse_certificate
@@ -45,11 +56,14 @@ class CodeStates:
 
 
 class CardSession:
-    """`link` is open on a card whose ATR `registry.identify` knows. Raises UnsupportedCard, RetiredCard."""
+    """`link` is open on a card whose ATR `registry.identify` knows. Raises UnsupportedCard, RetiredCard.
 
-    def __init__(self, link: Link) -> None:
+    `keeps`: certificates may be kept on disk (`card.kept`)."""
+
+    def __init__(self, link: Link, *, keeps: bool = False) -> None:
         self.link = link
         self.card = _application(link)
+        self._shelf = Shelf(self.card, keeps=keeps)
         self._root: Root | None = None
         self._tree: Tree | None = None
         self._data: dict[str, DataObject] | None = None
@@ -63,15 +77,19 @@ class CardSession:
         with self.link.transaction(begin):
             self.card.fresh()
             if self._root is not None and self._seen_epoch != self.link.epoch:
-                if read_serial(self.card) != self._root.serial:
+                if read_serial(self.card) != self._root.serial or read_update(self.card) != self._root.update:
                     raise errors.CardChanged()
                 self._seen_epoch = self.link.epoch
-            yield self.card
+            try:
+                yield self.card
+            except errors.WrongSignature:
+                self._shelf.distrust()
+                raise
 
     def _known(self, card: Application) -> Root:
         if self._root is None:
             try:
-                self._root = read_root(card)
+                self._root = read_root(self._shelf)
             except errors.CardRefused as error:
                 if error.sw not in _NO_APPLICATION:
                     raise
@@ -81,7 +99,7 @@ class CardSession:
 
     def _read(self, card: Application) -> Tree:
         if self._tree is None:
-            self._tree = read_tree(card, self._known(card))
+            self._tree = read_tree(self._shelf, self._known(card))
         return self._tree
 
     def root(self, begin: Begin) -> Root:
@@ -92,7 +110,16 @@ class CardSession:
     def tree(self, begin: Begin) -> Tree:
         """Directories and certificates, read from the card the first time."""
         with self._request(begin) as card:
-            return self._read(card)
+            found = self._read(card)
+        self._shelf.save()
+        return found
+
+    def holder(self, begin: Begin) -> Tree:
+        """As `tree`, with what says whose card it is alone, if that is enough: the quickest answer to a person who waits."""
+        with self._request(begin) as card:
+            found = self._tree or read_holder(self._shelf, self._known(card)) or self._read(card)
+        self._shelf.save()
+        return found
 
     def code_states(self, begin: Begin) -> CodeStates:
         """Tries left of both codes; none is spent."""
@@ -100,8 +127,8 @@ class CardSession:
             self._known(card)
             return CodeStates(card.pin_state(Code.PIN), card.pin_state(Code.UNBLOCK))
 
-    def data(self, begin: Begin, *, private: bool) -> dict[str, bytes]:
-        """Content of the data objects by label; the PIN-protected ones only when asked, after `verify`.
+    def data(self, begin: Begin, *, private: bool, wanted: Callable[[str], bool] = lambda label: True) -> dict[str, bytes]:
+        """Content of the wanted data objects by label; the PIN-protected ones only when asked, after `verify`.
 
         An object that cannot be read is left out and named in `unreadable`. CardReset when the proof of the PIN was lost.
         """
@@ -110,10 +137,11 @@ class CardSession:
             listed = self._listed(card)
             self.unreadable = list(self._data_warnings)
             for label, entry in listed.items():
-                if entry.private and not private:
+                if not wanted(label) or (entry.private and not private):
                     continue
+                read = card.read if entry.private or entry.modifiable else self._shelf.read
                 try:
-                    found[label] = card.read(absolute(entry.path))
+                    found[label] = read(absolute(entry.path))
                 except NotAllowed:
                     if entry.private:
                         raise errors.CardReset() from None
@@ -149,7 +177,7 @@ class CardSession:
     def _listed(self, card: Application) -> dict[str, DataObject]:
         if self._data is None:
             self._data_warnings = []
-            directory = read_data_directory(card, self._known(card), self._data_warnings)
+            directory = read_data_directory(self._shelf, self._known(card), self._data_warnings)
             self._data = {entry.label: entry for entry in (directory.entries if directory else ()) if entry.path}
         return self._data
 
@@ -280,6 +308,17 @@ class CardSession:
                 raise ValueError("wrong length")
             plain = _with_key(card, lambda: card.decrypt(reference, cryptogram), lambda _: True)
             return plain if card.unpadded else remove_pkcs1_type_2(plain)
+
+    def decrypt_oaep(self, begin: Begin, cryptogram: bytes, hash_name: str, mask_hash: str) -> bytes:
+        """As `decrypt`, OAEP without a label, for cards that give the whole block; MechanismUnavailable on others."""
+        with self._request(begin) as card:
+            reference, public_key = self._key(card, "authentication")
+            if card.unpadded:
+                raise errors.MechanismUnavailable(mechanism="RSA OAEP")
+            if len(cryptogram) != public_key.size:
+                raise ValueError("wrong length")
+            block = _with_key(card, lambda: card.decrypt(reference, cryptogram), lambda _: True)
+            return remove_oaep(block.rjust(public_key.size, b"\x00"), hash_name, mask_hash)
 
     def random(self, begin: Begin, count: int) -> bytes:
         """Random bytes of the card."""

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from cpxd import errors
-from cpxd.card.application import APPLICATION_DF, SERIAL_FILE, Application, Code, FileMissing, NotAllowed, Path
+from cpxd.card.application import APPLICATION_DF, SERIAL_FILE, UPDATE_FILE, Application, Code, FileMissing, NotAllowed, Path
+from cpxd.card.shelf import Shelf
+from cpxd.record.certificate import parse_certificate
 from cpxd.record.errors import RecordError
-from cpxd.record.files import SerialNumber, parse_serial_number
+from cpxd.record.files import SerialNumber, UpdateMarker, parse_serial_number, parse_update_marker
 from cpxd.record.pkcs15 import (
     CertificateObject,
     CiaInfo,
@@ -37,6 +39,7 @@ class Root:
     """What every request needs to know of the card: whose it is, where its directories are, how its codes are sent."""
 
     serial: SerialNumber
+    update: UpdateMarker | None  # EF_ACTUA; None: this card was never updated, or its generation does not say
     directories: dict[str, Path]  # "AODF", "PrKDF", "CDF", "DODF" → path
     pins: tuple[PinObject, ...]
     warnings: tuple[str, ...]
@@ -44,7 +47,9 @@ class Root:
 
 @dataclass(frozen=True)
 class Tree:
-    """What the directories list. Data objects are named, not read; certificates are read (DER, as stored)."""
+    """What the directories list. Data objects are named, not read; certificates are read (DER, as stored).
+
+    As `read_holder` gives it, it has the authentication certificate alone, and no keys."""
 
     information: CiaInfo
     keys: tuple[PrivateKeyObject, ...]
@@ -69,18 +74,32 @@ def read_serial(card: Application) -> SerialNumber:
         raise errors.DamagedCard(part="EF.SN.ICC") from None
 
 
-def read_root(card: Application) -> Root:
-    """Serial number, EF.OD and AODF; the card is told its PIN references, when it can be read. Raises DamagedCard."""
-    serial = read_serial(card)
+def read_update(card: Application) -> UpdateMarker | None:
+    """EF_ACTUA of a generation that has it. One that is there and cannot be read is incomplete."""
+    if not card.update_marker:
+        return None
+    try:
+        return parse_update_marker(card.read(UPDATE_FILE, padding=True))
+    except (FileMissing, errors.CardRefused):
+        return None
+    except (NotAllowed, errors.DamagedCard):
+        return parse_update_marker(b"")
+
+
+def read_root(shelf: Shelf) -> Root:
+    """Serial number, update marker, EF.OD, AODF; the card is told its PIN references, if they can be read. Raises DamagedCard."""
+    card = shelf.card
+    serial, update = read_serial(card), read_update(card)
+    shelf.open(serial, update)
     warnings: list[str] = []
-    entries = _part(card, OBJECT_DIRECTORY, parse_odf, "EF.OD", warnings)
+    entries = _part(shelf.read, OBJECT_DIRECTORY, parse_odf, "EF.OD", warnings)
     directories = {entry.kind: absolute(entry.path) for entry in entries or ()}
-    pins = _part(card, directories.get("AODF"), parse_aodf, "AODF", warnings)
+    pins = _part(shelf.read, directories.get("AODF"), parse_aodf, "AODF", warnings)
     card.pins = codes(pins.entries if pins else ())
-    return Root(serial, directories, pins.entries if pins else (), tuple(warnings))
+    return Root(serial, update, directories, pins.entries if pins else (), tuple(warnings))
 
 
-def read_tree(card: Application, root: Root) -> Tree:
+def read_tree(shelf: Shelf, root: Root) -> Tree:
     """The directories of keys and certificates, and the certificates.
 
     A directory or certificate that cannot be read costs its objects and leaves a warning; DamagedCard without any directory.
@@ -88,20 +107,35 @@ def read_tree(card: Application, root: Root) -> Tree:
     if not root.directories:
         raise errors.DamagedCard(part="EF.OD")
     warnings: list[str] = list(root.warnings)
-    information = _part(card, TOKEN_INFORMATION, parse_ciainfo, "EF.CIAInfo", warnings) or _NO_INFORMATION
-    keys = _part(card, root.directories.get("PrKDF"), parse_prkdf, "PrKDF", warnings)
-    listed = _part(card, root.directories.get("CDF"), parse_cdf, "CDF", warnings)
+    information = _part(shelf.read, TOKEN_INFORMATION, parse_ciainfo, "EF.CIAInfo", warnings) or _NO_INFORMATION
+    keys = _part(shelf.read, root.directories.get("PrKDF"), parse_prkdf, "PrKDF", warnings)
+    listed = _part(shelf.read, root.directories.get("CDF"), parse_cdf, "CDF", warnings)
     return Tree(
         information=information,
         keys=keys.entries if keys else (),
-        certificates=tuple(_certificates(card, listed, warnings)),
+        certificates=tuple(_certificates(shelf, listed.entries if listed else (), warnings)),
         warnings=tuple(warnings),
     )
 
 
-def read_data_directory(card: Application, root: Root, warnings: list[str]) -> Directory[DataObject] | None:
+def read_holder(shelf: Shelf, root: Root) -> Tree | None:
+    """What it takes to say whose card it is: the CDF and the authentication certificate. None when it cannot be told so."""
+    warnings = list(root.warnings)
+    listed = _part(shelf.read, root.directories.get("CDF"), parse_cdf, "CDF", warnings)
+    # the label only says where to look first; what a certificate is for stands in itself
+    likely = sorted(listed.entries if listed else (), key=lambda entry: "authentif" not in entry.label.casefold())
+    for found in _certificates(shelf, likely, warnings):
+        try:
+            if parse_certificate(found[1]).is_authentication:
+                return Tree(_NO_INFORMATION, (), (found,), tuple(warnings))
+        except RecordError:
+            continue
+    return None
+
+
+def read_data_directory(shelf: Shelf, root: Root, warnings: list[str]) -> Directory[DataObject] | None:
     """The DODF: names, places and protection of the data objects; None when the card has none."""
-    return _part(card, root.directories.get("DODF"), parse_dodf, "DODF", warnings)
+    return _part(shelf.read, root.directories.get("DODF"), parse_dodf, "DODF", warnings)
 
 
 def absolute(path: Path) -> Path:
@@ -124,11 +158,13 @@ def codes(pins: tuple[PinObject, ...]) -> dict[Code, PinObject]:
 _NO_INFORMATION = CiaInfo(None, "", None, None, frozenset(), (), None)
 
 
-def _part(card: Application, path: Path | None, parse: Callable[[bytes], T], name: str, warnings: list[str]) -> T | None:
+def _part(
+    read: Callable[[Path], bytes], path: Path | None, parse: Callable[[bytes], T], name: str, warnings: list[str]
+) -> T | None:
     if path is None:
         return None
     try:
-        found = parse(card.read(path))
+        found = parse(read(path))
         if isinstance(found, Directory) and found.damaged:
             warnings.append(tr(f"{name} ({found.damaged} entrées)", f"{name} ({found.damaged} entries)"))
         return found
@@ -140,15 +176,13 @@ def _part(card: Application, path: Path | None, parse: Callable[[bytes], T], nam
 
 
 def _certificates(
-    card: Application, listed: Directory[CertificateObject] | None, warnings: list[str]
-) -> list[tuple[CertificateObject, bytes]]:
-    found = []
-    for entry in (listed.entries if listed else ())[:16]:
+    shelf: Shelf, listed: Sequence[CertificateObject], warnings: list[str]
+) -> Iterator[tuple[CertificateObject, bytes]]:
+    for entry in listed[:16]:
         path = absolute(entry.path)
-        content = _part(card, path, bytes, f"certificate {path[-1]:04X}" if path else "certificate", warnings)
+        content = _part(shelf.certificate, path, bytes, f"certificate {path[-1]:04X}" if path else "certificate", warnings)
         if content == b"":
             warnings.append(entry.label)
         if content:
             start = entry.index or 0
-            found.append((entry, content[start : start + entry.length] if entry.length else content[start:]))
-    return found
+            yield entry, content[start : start + entry.length] if entry.length else content[start:]

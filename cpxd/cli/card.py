@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace) -> int:
     from cpxd.cli import card_text
     from cpxd.service import identity
 
-    found = read_identity(options)
+    found = read_identity(options, whole=options.json or options.explain)
     if options.explain:
         _explain(found.record, options.json)
     elif options.json:

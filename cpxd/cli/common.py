@@ -94,15 +94,15 @@ def add_pin(parser: argparse.ArgumentParser) -> None:
     add_codes(parser)
 
 
-def read_identity(options: argparse.Namespace) -> Identity:
-    """The holder of the card that the options name; with the PIN, the situations too."""
+def read_identity(options: argparse.Namespace, *, whole: bool = True) -> Identity:
+    """The holder of the card that the options name; with the PIN, the situations too. `whole`: see identity.read."""
     from cpxd.service import codes, identity
 
     with_pin = options.pin or options.pin_fd is not None
     with open_card(options) as card:
         if with_pin:
             codes.verify(card, consent(options))
-        return identity.read(card, private=with_pin)
+        return identity.read(card, private=with_pin, whole=whole)
 
 
 def show_json(value: Any) -> None:

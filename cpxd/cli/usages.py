@@ -36,7 +36,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from cpxd.service import usages
 
-    identity = read_identity(options)
+    identity = read_identity(options, whole=False)
     found = usages.of_record(identity.record)
     if options.json:
         show_json(usages.as_json(found, identity.reader))

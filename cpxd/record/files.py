@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""File control parameters (ISO/IEC 7816-4, 5.3.3) and the serial number file EF.SN.ICC of the IAS-ECC cards."""
+"""File control parameters (ISO/IEC 7816-4, 5.3.3); EF.SN.ICC and EF_ACTUA, serial number and update marker of the CPS3."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from cpxd.nomenclature.keys import luhn_ok
 from cpxd.record import ber
@@ -60,3 +61,37 @@ def parse_serial_number(data: bytes) -> SerialNumber:
     # The official library drops the last byte (check digit and F), then the issuer prefix.
     chip = pan[:-1].removeprefix(ISSUER)
     return SerialNumber(pan, chip, luhn_ok(pan))
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMarker:
+    """EF_ACTUA: when the last update of the card began and ended, by the clock of whoever made it; None: not said."""
+
+    start: datetime | None
+    end: datetime | None
+    raw: bytes  # the file without its padding
+
+    @property
+    def complete(self) -> bool:
+        """Whether the update went to its end. A second one that was interrupted ends before it begins."""
+        return self.start is not None and self.end is not None and self.end >= self.start
+
+
+def parse_update_marker(data: bytes) -> UpdateMarker:
+    """EF_ACTUA (3F00/D010): template EC with 81 start and 82 end, BCD YYYYMMDDhhmmss. What is unreadable is not said."""
+    try:
+        items = ber.elements(ber.only(data, 0xEC).value)
+    except RecordError:
+        items = []
+    start, end = (ber.first(items, tag) for tag in (0x81, 0x82))
+    return UpdateMarker(
+        None if start is None else _moment(start.value), None if end is None else _moment(end.value), data.rstrip(b"\x00\xff")
+    )
+
+
+def _moment(value: bytes) -> datetime | None:
+    digits = value.hex()
+    try:
+        return datetime.strptime(digits, "%Y%m%d%H%M%S") if len(digits) == 14 and digits.isdigit() else None
+    except ValueError:
+        return None

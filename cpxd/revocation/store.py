@@ -15,6 +15,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from cpxd.config import cache_home
 from cpxd.errors import BadFile
 from cpxd.files import reason, write_new
 from cpxd.revocation.crl import MAX_LIST
@@ -25,8 +26,7 @@ _PEM = re.compile(rb"-----BEGIN X509 CRL-----(.+?)-----END X509 CRL-----", re.DO
 
 def cache_folder() -> Path:
     """$XDG_CACHE_HOME/cpxd/revocation."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path(os.path.expanduser("~/.cache"))) / "cpxd" / "revocation"
+    return cache_home() / "revocation"
 
 
 @dataclass(frozen=True)

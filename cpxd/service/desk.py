@@ -141,7 +141,7 @@ class OpenCard:
             if self._session is None:
                 link = self._open(ticket)
                 link.observe(self._seen, ticket.wait)
-                self._session = CardSession(link)
+                self._session = CardSession(link, keeps=self.settings.card_cache)
             else:
                 self._session.link.observe(self._seen, ticket.wait)
             try:

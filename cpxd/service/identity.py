@@ -29,17 +29,22 @@ class Identity:
     unreadable: tuple[str, ...]  # parts of the card that were skipped, for a person to know
 
 
-def read(card: OpenCard, *, private: bool) -> Identity:
+def read(card: OpenCard, *, private: bool, whole: bool = True) -> Identity:
     """Read the card. With `private`, the PIN being verified, the practice situations too.
+
+    Without `whole` only what the answer to "who is it, where, what may they do" is made of is read: a person waits for it. That
+    leaves out the signature certificate, and the data objects in which nothing can be decoded.
 
     Raises DamagedCard when nothing tells whose card it is, or when it lists situations that no card can have.
     """
     words = _dictionary(card.settings)
-    return card.run(lambda session, begin: _read(session, begin, card.reader, words, private))
+    return card.run(lambda session, begin: _read(session, begin, card.reader, words, (private, whole)))
 
 
-def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, private: bool) -> Identity:
-    root, tree = session.root(begin), session.tree(begin)
+def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, how: tuple[bool, bool]) -> Identity:
+    private, whole = how
+    root = session.root(begin)
+    tree = session.tree(begin) if whole else session.holder(begin)
     unreadable = list(tree.warnings)
     certificates = []
     for entry, der in tree.certificates:
@@ -49,13 +54,18 @@ def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, pr
             unreadable.append(entry.label)
     if not certificates:
         raise errors.DamagedCard(part=", ".join(unreadable) or "CDF")
+
+    def wanted(label: str) -> bool:
+        known = words.spec(label)
+        return whole or (known is not None and not known.opaque)
+
     try:
         check_situations(list(session.labels(begin)))
         record = compose(
             tree.information,
             root.serial,
             certificates,
-            decode_objects(session.data(begin, private=private), words),
+            decode_objects(session.data(begin, private=private, wanted=wanted), words),
             situations_read=private,
             generation=session.card.generation,
         )
