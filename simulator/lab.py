@@ -23,6 +23,7 @@ from simulator import faults, transport
 from simulator.daemon import Daemon, free_port
 from simulator.daemon import settings as daemon_settings
 from simulator.errors import LabError
+from simulator.galss.server import Galss
 from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup, writable_in_configuration
 from simulator.pcscwire import Reader
 from simulator.timing import Delay, delay_model
@@ -65,6 +66,7 @@ class Lab:
     """cards: one a slot, from slot 0: "PERSONA[:MODEL]", a card object, or None for an empty slot.
     slots: 1 to 16. vpcd: through the distribution's vpcd, in its own network namespace, instead of the project's driver.
     trace: one file for all cards. state_dir: what survives power-off is kept there, one file a card.
+    galss: in the slots of a serial SESAM-Vitale terminal behind a stand-in for GALSS; there is no pcscd then.
     faults: SPEC by slot. pad: the keys of the PIN pad (see `type_keys`); without it every entry is cancelled.
     daemon: `cpxd serve` runs beside, as `daemon` says; dialog_pin: what its PIN dialog answers.
     api_port: of its https API, a free one by default; api_consent: seconds before its questions can be accepted.
@@ -78,6 +80,7 @@ class Lab:
         slots: int = 4,
         pinpad: bool = False,
         vpcd: bool = False,
+        galss: bool = False,
         trace: str | Path | None = None,
         state_dir: str | Path | None = None,
         timing: str = "none",
@@ -98,6 +101,8 @@ class Lab:
             )
         if vpcd and pinpad:
             raise LabError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
+        if galss and (vpcd or pinpad):
+            raise LabError("GALSS : ni vpcd ni clavier", "GALSS: neither vpcd nor a PIN pad")
         self.slots, self.pinpad, self.vpcd, self.timing = slots, pinpad, vpcd, timing
         self.pad = pad if pad is not None else transport.Pad()
         self.env: dict[str, str] = {}
@@ -113,6 +118,8 @@ class Lab:
         if driver is not None:
             self._more["driver"] = driver
         self._pcscd: PrivatePcscd | None = None
+        self._with_galss = galss
+        self.galss: Galss | None = None
         self._with_daemon, self._dialog_pin = daemon, dialog_pin
         self.api_port, self._api_consent = free_port() if api_port is None else api_port, api_consent
         self.daemon: Daemon | None = None
@@ -135,9 +142,13 @@ class Lab:
         if self._trace_path is not None:
             self._trace = TraceWriter(self._trace_path)
         self.folder = Path(tempfile.mkdtemp(prefix="cpx-", dir=_short_folder()))
-        setup = Setup(self.folder, slots=self.slots, pinpad=self.pinpad, vpcd=self.vpcd, **self._more)
-        self._pcscd = PrivatePcscd(setup)
-        self.readers = self._pcscd.start()
+        if self._with_galss:
+            self.galss = Galss(self.folder, slots=self.slots, timeout_ms=self._more["timeout_ms"])
+            self.readers = [slot.name for slot in self.galss.slots]
+        else:
+            setup = Setup(self.folder, slots=self.slots, pinpad=self.pinpad, vpcd=self.vpcd, **self._more)
+            self._pcscd = PrivatePcscd(setup)
+            self.readers = self._pcscd.start()
         self.env = self._environment(self.folder)
         for slot, card in enumerate(cards):
             if card is not None:
@@ -159,6 +170,9 @@ class Lab:
             if self._pcscd is not None:
                 self._pcscd.close()
                 self._pcscd = None
+            if self.galss is not None:
+                self.galss.close()
+                self.galss = None
             if self.folder is not None:
                 shutil.rmtree(self.folder, ignore_errors=True)
             if self._trace is not None:
@@ -182,6 +196,8 @@ class Lab:
         """Returns once pcscd shows the slot empty."""
         with self._lock:
             self.card(slot).pull()
+            if self.galss is not None:
+                self.galss.slots[slot].take()
             del self._handles[slot]
             self._wait_for({slot: False})
 
@@ -273,6 +289,9 @@ class Lab:
             pad=self.pad if self.pinpad else None,
             on_exchange=lambda command, answer: trace.append((command, answer)),
         )
+        if self.galss is not None:
+            self._handles[slot] = CardHandle(card, self.galss.slots[slot].put(card, options), trace)
+            return
         session = transport.Session(card, self._running().card_link(slot), options)
         self._handles[slot] = CardHandle(card, session, trace)
         session.start(f"card-{slot}")
@@ -281,7 +300,7 @@ class Lab:
         return delay_model(self.timing, card.atr)
 
     def _wait_for(self, wanted: Mapping[int, bool]) -> None:
-        if not wanted:
+        if not wanted or self.galss is not None:
             return
 
         def ready(found: list[Reader]) -> bool:
@@ -301,7 +320,9 @@ class Lab:
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         environment = {"PCSCLITE_CSOCK_NAME": str(folder / "pcscd.comm")}
         environment |= {variable: str(folder / name) for variable, name in places.items()}
-        if not self.vpcd:
+        if self.galss is not None:
+            environment |= self.galss.environment
+        elif not self.vpcd:
             environment["CPX_SIM_SLOT"] = str(folder / "slot")
         if self._named:
             from simulator import source
@@ -313,6 +334,7 @@ class Lab:
         environment["CPX_SIM_API"] = f"https://localhost:{self.api_port}"
         api = {"port": self.api_port} | ({} if self._api_consent is None else {"consent": self._api_consent})
         text = daemon_settings(folder, _TAGS.resolve() if _TAGS.exists() else None, pki, self._dialog_pin, api)
+        text += self.galss.settings if self.galss is not None else ""
         (config / "config.toml").write_text(text, encoding="utf-8")
         return environment
 

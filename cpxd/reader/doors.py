@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All readers of this machine, whichever way they are reached: PC/SC, and GALSS where it is installed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from cpxd import config, errors, log
+from cpxd.reader import galss
+from cpxd.reader.link import Door, ReaderState
+from cpxd.reader.pcsc import Context
+from cpxd.reader.worker import CardThread, Ticket
+
+
+def pcsc_door() -> Context:
+    """Raises NoService."""
+    return Context()
+
+
+def galss_door() -> galss.GalssDoor | None:
+    """None where there is no GALSS. Raises GalssTrouble, BadConfig."""
+    return galss.door(config.load())
+
+
+def openers() -> list[Callable[[], Door | None]]:
+    """What opens each door, PC/SC first; the others give None where they do not exist."""
+    return [pcsc_door, galss_door]
+
+
+def door_to(reader: str) -> Door:
+    """The door that `reader`, a name of `look` or of a watch, is behind. Raises NoService."""
+    if reader.startswith(galss.PREFIX):
+        with contextlib.suppress(errors.BadConfig):
+            if (door := galss_door()) is not None:
+                return door
+    return pcsc_door()
+
+
+def look() -> list[ReaderState]:
+    """Every reader now. Raises NoService when no door opens."""
+    trouble: errors.NoService | None = None
+    found: list[ReaderState] = []
+    try:
+        with pcsc_door() as context:
+            found = context.states()
+    except errors.NoService as error:
+        trouble = error
+    more = _look_at_galss(tuple(state.name for state in found))
+    if trouble is not None and not more:
+        raise trouble
+    return [*found, *more]
+
+
+def _look_at_galss(pcsc: tuple[str, ...]) -> list[ReaderState]:
+    """On a thread of its own: GALSS answers when it answers, and what goes wrong there hides no PC/SC reader."""
+    try:
+        door = galss_door()
+        return _bounded(door, pcsc) if door is not None else []
+    except errors.CpxError as error:
+        log.write("galss", code=error.code)
+        return []
+
+
+def _bounded(door: galss.GalssDoor, pcsc: tuple[str, ...]) -> list[ReaderState]:
+    door.seen_by_pcsc = pcsc
+
+    def job(ticket: Ticket[list[ReaderState]]) -> list[ReaderState]:
+        ticket.begin()
+        return door.states()
+
+    settings = config.load()
+    thread = CardThread("GALSS", wait=settings.reader_wait, silence=settings.card_silence)
+    try:
+        return thread.call(job)
+    finally:
+        thread.finish(door.close, wait=0)
