@@ -44,6 +44,17 @@ def libraries() -> list[Extension]:
                 libraries=["pthread"],
             )
         )
+    for name, source in (("libgalcllux", "client.c"), ("libgalinlux", "information.c")):
+        found.append(
+            SharedLibrary(
+                f"simulator.galss.{name}",
+                [f"simulator/galss/{source}", "simulator/galss/wire.c"],
+                depends=["simulator/galss/wire.h"],
+                extra_compile_args=[*WARNINGS, *HARDENING, "-fvisibility=hidden"],
+                extra_link_args=[*LINK, f"-Wl,-soname,{name}.so"],
+                libraries=["pthread"],
+            )
+        )
     module = sources("cpxd/pkcs11/module")
     if module:
         found.append(

@@ -56,6 +56,11 @@ class Settings:
     api_enabled: bool = True  # https on the loopback, for allowed sites (docs/API.md); the unix socket is always there
     api_port: int = field(default=14443, metadata={"least": 1024, "limit": 65535})
     api_consent: float = 1.0  # a question answered faster than that was not read, and is asked again
+    # SESAM-Vitale terminals behind GALSS (docs/CARDS.md): when its library is on this machine, or not at all
+    galss_use: str = field(default="auto", metadata={"choices": ("auto", "no")})
+    galss_folder: str = ""  # where its libraries are; "": their usual places
+    galss_ini: str = ""  # its configuration; "": its usual places
+    galss_tpc_polling_time: float = 2.0  # between two looks at its terminals; less than 2 counts as 2
     login_hook: str = ""  # the program that on_removal = "hook" runs, by its absolute path
 
 

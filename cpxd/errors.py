@@ -21,6 +21,18 @@ class NoService(CpxError):
     )
 
 
+class GalssTrouble(NoService):
+    """GALSS or its terminal refused a call. Details: `code` (hexadecimal, "terminal xx" or "?"), `operation`."""
+
+    code, exit, fault, retry = "CPX-161", Exit.NO_SERVICE, Fault.READER, True
+    what = Text(
+        "Le GALSS ou son terminal SESAM-Vitale ne répond pas (code {code}, {operation}). Rebranchez le terminal et relancez GALSS,"
+        " ou passez le terminal en mode PC/SC.",
+        "GALSS or its SESAM-Vitale terminal does not answer (code {code}, {operation}). Connect the terminal again and restart"
+        " GALSS, or switch the terminal to PC/SC mode.",
+    )
+
+
 class NoReader(CpxError):
     code, exit, fault = "CPX-102", Exit.NO_READER, Fault.READER
     what = Text(

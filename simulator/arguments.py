@@ -186,6 +186,11 @@ def _lab_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vpcd", action="store_true", help=tr("par vpcd au lieu du pilote", "through vpcd instead of the driver")
     )
+    parser.add_argument(
+        "--galss",
+        action="store_true",
+        help=tr("dans un terminal SESAM-Vitale série, derrière GALSS", "in a serial SESAM-Vitale terminal, behind GALSS"),
+    )
     parser.add_argument("--state", metavar="DIR", type=Path, help=tr("ce que les cartes retiennent", "what the cards remember"))
     parser.add_argument("--daemon", action="store_true", help=tr("lancer aussi « cpxd serve »", "run “cpxd serve” too"))
     parser.add_argument(

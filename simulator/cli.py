@@ -143,11 +143,13 @@ def _lab(options: argparse.Namespace) -> int:
         raise UsageError("il manque « -- COMMANDE »", "'-- COMMAND' is missing")
     from simulator import command, faults, source
 
-    slots = options.slots or max(4, len(options.card))
+    slots = options.slots or max(1 if options.galss else 4, len(options.card))
     if len(options.card) > slots:
         raise UsageError(f"{len(options.card)} cartes pour {slots} lecteurs", f"{len(options.card)} cards for {slots} readers")
     if options.vpcd and options.pinpad:
         raise UsageError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
+    if options.galss and (options.vpcd or options.pinpad):
+        raise UsageError("--galss : ni --vpcd ni --pinpad", "--galss: neither --vpcd nor --pinpad")
     for slot, spec in options.fault:
         if slot >= len(options.card):
             raise UsageError(f"--fault : pas de carte {slot}", f"--fault: no card {slot}")
@@ -163,6 +165,7 @@ def _lab(options: argparse.Namespace) -> int:
         slots=slots,
         pinpad=options.pinpad,
         vpcd=options.vpcd,
+        galss=options.galss,
         trace=options.trace,
         state_dir=options.state,
         timing=options.timing,

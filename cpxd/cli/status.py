@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from cpxd import config, errors
 from cpxd.cli.common import add_json, add_reader, show_json, show_lines
 from cpxd.errors import Exit
-from cpxd.text import printable, tr, tries
+from cpxd.text import Text, printable, tr, tries
 
 if TYPE_CHECKING:
-    from cpxd.reader.pcsc import ReaderState
+    from cpxd.reader.link import ReaderState
     from cpxd.service.status import Status
 
 _REFRESH = 300.0  # seconds: days pass, and lists of opposition come in

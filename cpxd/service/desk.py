@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import TypeVar
 
 from cpxd import errors
+from cpxd.apdu import Secret
 from cpxd.card import registry
-from cpxd.card.application import Code
+from cpxd.card.application import Code, Entry
 from cpxd.card.session import Begin, CardSession, registry_error
 from cpxd.config import Settings
-from cpxd.reader import typed
-from cpxd.reader.pcsc import Context, Link, ReaderState
+from cpxd.reader import doors, typed
+from cpxd.reader.link import Door, Link, ReaderState
 from cpxd.reader.pinpad import GRACE, NONE, Abilities, Announce, PinPad
 from cpxd.reader.worker import CardThread, Ticket
 
@@ -37,8 +38,7 @@ class Place:
 
 def places() -> list[Place]:
     """All readers. Raises NoService."""
-    with Context() as context:
-        return [Place(state, registry.identify(state.atr) if state.present else None) for state in context.states()]
+    return [Place(state, registry.identify(state.atr) if state.present else None) for state in doors.look()]
 
 
 def choose(reader: str | None) -> Place:
@@ -89,7 +89,7 @@ class OpenCard:
         self.settings = settings
         self._observer = observer
         self._session: CardSession | None = None
-        self._context: Context | None = None
+        self._door: Door | None = None
         self._thread = CardThread(reader, wait=settings.reader_wait, silence=settings.card_silence)
 
     def __enter__(self) -> OpenCard:
@@ -153,13 +153,13 @@ class OpenCard:
         return job
 
     def _open(self, ticket: Ticket[T]) -> Link:
-        self._context = self._context or Context()
+        self._door = self._door or doors.door_to(self.reader)
 
         def allowed() -> None:
             ticket.begin()
             self._thread.touch()
 
-        return self._context.connect(self.reader, wait=self.settings.reader_wait, allowed=allowed)
+        return self._door.connect(self.reader, wait=self.settings.reader_wait, allowed=allowed)
 
     def _seen(self, sent: bytes, received: bytes, milliseconds: float) -> None:
         self._thread.touch()
@@ -174,9 +174,9 @@ class OpenCard:
                 with contextlib.suppress(errors.CpxError):
                     session.link.release(reset=True)
             session.link.close()
-        context, self._context = self._context, None
-        if context is not None:
-            context.close()
+        door, self._door = self._door, None
+        if door is not None:
+            door.close()
 
     def close(self) -> None:
         """Give the card back, once what runs is done."""

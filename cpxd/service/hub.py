@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 
 from cpxd.config import Settings
-from cpxd.reader.pcsc import ReaderState
+from cpxd.reader.link import ReaderState
 from cpxd.service.logins import Client
 from cpxd.service.monitor import Monitor
 from cpxd.service.removal import on_removal

@@ -20,11 +20,12 @@ from cpxd.card.application import Mechanism, NotAllowed, Usage
 from cpxd.card.pin import REFUSED
 from cpxd.card.session import Begin, CardSession, CodeStates, registry_error
 from cpxd.config import Settings
-from cpxd.reader.pcsc import ReaderState
+from cpxd.reader.link import ReaderState
+from cpxd.reader.pinpad import NONE, Abilities
 from cpxd.record.pkcs15 import DataObject
 from cpxd.record.sdo import PinState
-from cpxd.service.desk import OpenCard
-from cpxd.service.logins import Client, Logins, Role
+from cpxd.service.desk import OpenCard, Source
+from cpxd.service.logins import NOT_PROVED, NOT_TYPED, Client, CodeTurn, Logins, Role
 from cpxd.service.token import Token, read_token
 
 T = TypeVar("T")
