@@ -129,6 +129,24 @@ int assuan_run(assuan *talk, apdu_secret *secret);
 bool assuan_is_word(const apdu_secret *secret, const char *word, size_t len);
 bool assuan_locale_is_utf8(const char *name);
 
+// winscard.h of pcsc-lite: the calls that take reader names, which pyscard passes as ASCII only (reader/winscard.py)
+typedef long LONG;
+typedef unsigned long DWORD;
+typedef LONG SCARDCONTEXT;
+typedef LONG SCARDHANDLE;
+typedef struct {
+    const char *szReader;
+    void *pvUserData;
+    DWORD dwCurrentState;
+    DWORD dwEventState;
+    DWORD cbAtr;
+    unsigned char rgbAtr[33];
+} SCARD_READERSTATE;
+LONG SCardListReaders(SCARDCONTEXT context, const char *groups, char *readers, DWORD *size);
+LONG SCardGetStatusChange(SCARDCONTEXT context, DWORD milliseconds, SCARD_READERSTATE *states, DWORD count);
+LONG SCardConnect(SCARDCONTEXT context, const char *reader, DWORD mode, DWORD protocols, SCARDHANDLE *card,
+                  DWORD *protocol);
+
 #define APDU_E_ARGUMENT ...
 #define APDU_E_BUSY ...
 #define APDU_E_TRANSPORT ...
@@ -155,7 +173,7 @@ ffibuilder = FFI()
 ffibuilder.cdef(CDEF)
 ffibuilder.set_source(
     "cpxd._apdu_ffi",
-    '#include "_apdu.h"\n#include "_assuan.h"',
+    '#include "_apdu.h"\n#include "_assuan.h"\n#include <winscard.h>',
     sources=SOURCES,
     depends=["cpxd/_apdu.h", "cpxd/_galss.h", "cpxd/_assuan.h"],
     include_dirs=["cpxd", "/usr/include/PCSC"],

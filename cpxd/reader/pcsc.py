@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readers and cards over PC/SC (PC/SC part 5), on pyscard's thin binding.
+"""Readers and cards over PC/SC (PC/SC part 5), on pyscard's thin binding, and on `winscard.py` where names are passed.
 
 Each transaction tells whether another program reset the card since the last one (`epoch` grows). Errors of PC/SC leave this
 module as typed errors only.
@@ -16,6 +16,7 @@ from smartcard import scard
 
 from cpxd import errors
 from cpxd.apdu import PcscTransport, TransportError
+from cpxd.reader import winscard
 from cpxd.reader.link import Link, ReaderState
 
 __all__ = ["Context", "Link", "PcscLink", "ReaderState", "typed"]
@@ -95,23 +96,22 @@ class Context:
 
     def names(self) -> list[str]:
         """Names of the connected readers, in PC/SC order; empty when there is none."""
-        code, names = scard.SCardListReaders(self._context, [])
+        code, names = winscard.list_readers(self._context)
         if _same(code, scard.SCARD_E_NO_READERS_AVAILABLE):
             return []
         if code != scard.SCARD_S_SUCCESS:
             raise typed(code)
-        # pyscard passes names as ASCII only: a reader with another name cannot be asked, and must not hide the others
-        return [str(name) for name in names if str(name).isascii()]
+        return names
 
     def states(self) -> list[ReaderState]:
         """State of each reader now, without touching any card."""
         names = self.names()
         if not names:
             return []
-        code, states = scard.SCardGetStatusChange(self._context, 0, [(name, scard.SCARD_STATE_UNAWARE) for name in names])
+        code, states = winscard.get_status_change(self._context, 0, [(name, scard.SCARD_STATE_UNAWARE) for name in names])
         if code != scard.SCARD_S_SUCCESS and not _same(code, scard.SCARD_E_TIMEOUT):
             raise typed(code)
-        return [_reader_state(name, state, bytes(atr)) for name, state, atr in states]
+        return [_reader_state(*state) for state in states]
 
     def wait(self, known: list[ReaderState], seconds: float | None) -> list[ReaderState]:
         """Sleep until a reader or card comes or goes, or `seconds` pass; the states then. `cancel()` wakes it.
@@ -120,7 +120,7 @@ class Context:
         """
         watched = [(s.name, _known_state(s)) for s in known] + [(_PNP, scard.SCARD_STATE_UNAWARE)]
         limit = 0xFFFFFFFF if seconds is None else int(seconds * 1000)
-        code, _ = scard.SCardGetStatusChange(self._context, limit, watched)
+        code, _ = winscard.get_status_change(self._context, limit, watched)
         quiet = (scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED, scard.SCARD_E_UNKNOWN_READER)
         if code != scard.SCARD_S_SUCCESS and not any(_same(code, c) for c in quiet):
             raise typed(code)
@@ -136,9 +136,9 @@ class Context:
         limit = begun + wait
         while True:
             allowed()
-            code, handle, protocol = scard.SCardConnect(self._context, reader, _SHARED, _T0_T1)
+            code, handle, protocol = winscard.connect(self._context, reader, _SHARED, _T0_T1)
             if code == scard.SCARD_S_SUCCESS:
-                return PcscLink(self, reader, int(handle), int(protocol))
+                return PcscLink(self, reader, handle, protocol)
             # pcscd says "protocol mismatch" while another program's SCardConnect is powering the card up
             powering = _same(code, scard.SCARD_E_PROTO_MISMATCH) and time.monotonic() - begun < _POWERING
             if not powering and not _same(code, scard.SCARD_E_SHARING_VIOLATION):
@@ -152,12 +152,12 @@ class Context:
         time.sleep(min(seconds, 0.02))  # the state may change and change back: never ask in a tight loop
         here = [_known_state(s) for s in self.states() if s.name == reader]
         if here:
-            scard.SCardGetStatusChange(self._context, int(seconds * 1000), [(reader, here[0])])
+            winscard.get_status_change(self._context, int(seconds * 1000), [(reader, here[0])])
 
 
 def _reader_state(name: str, state: int, atr: bytes) -> ReaderState:
     return ReaderState(
-        name=str(name),
+        name=name,
         atr=atr,
         present=bool(state & scard.SCARD_STATE_PRESENT),
         mute=bool(state & scard.SCARD_STATE_MUTE),
