@@ -24,7 +24,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import cpxd.api.problems  # noqa: F401  # its errors are typed errors like the others
+    import cpxd.api.problems
+    import cpxd.browsers.problems  # noqa: F401  # their errors are typed errors like the others
     from cpxd.doctor.explain import FAMILIES, explain
 
     asked = " ".join(options.code)

@@ -18,7 +18,7 @@ FLOORS = [
     ["reader", "revocation", "usages"],
     ["card"],
     ["signature", "dialog"],
-    ["service"],
+    ["service", "browsers"],
     ["pkcs11", "doctor", "notify", "api"],
     ["daemon"],
     ["cli"],

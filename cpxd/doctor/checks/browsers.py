@@ -8,10 +8,11 @@ import platform
 import subprocess
 from pathlib import Path
 
-from cpxd.doctor import nss
-from cpxd.doctor.machine import MODULE, quoted, tool
+from cpxd import errors
+from cpxd.browsers import nss
+from cpxd.browsers.nss import MODULE, Database, Module
+from cpxd.doctor.machine import tool
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, ok, unknown, warning
-from cpxd.doctor.nss import Database, Module
 from cpxd.doctor.visit import Visit
 from cpxd.text import Text
 
@@ -46,11 +47,14 @@ def _module(visit: Visit) -> Findings:
 
 
 def _registered(visit: Visit) -> Findings:
-    found = nss.databases(visit.machine)
+    found = nss.databases(visit.machine.home)
     if not found:
         yield ok("profiles", "Aucun profil de navigateur à vérifier.", "No browser profile to check.")
     for database in found:
-        ours = [module for module in database.modules if module.ours]
+        if database.confined:
+            yield ok("profiles", f"{_name(database).fr} : Snap ou Flatpak.", f"{_name(database).en}: Snap or Flatpak.")
+            continue
+        ours = database.ours
         if not ours:
             yield _missing(database)
         elif why := next((w for m in ours if (w := nss.loadable(Path(m.library), platform.machine()))), None):
@@ -63,65 +67,47 @@ def _name(database: Database) -> Text:
     return Text(f"{database.program} (profil {database.profile})", f"{database.program} (profile {database.profile})")
 
 
-def _modutil(database: Database, *words: str) -> str:
-    return quoted("modutil", "-force", "-dbdir", f"sql:{database.folder}", *words)
-
-
-def _add(database: Database) -> str:
-    return _modutil(database, "-add", "cpxd", "-libfile", str(MODULE))
-
-
 def _missing(database: Database) -> Finding:
-    name, line = _name(database), _add(database)
+    name, add = _name(database), nss.adding(database)
     return warning(
         "profiles",
         "CPX-113",
         Text(f"{name.fr} n'a pas le module cpxd.", f"{name.en} does not have the cpxd module."),
         Text("Les sites n'y verront pas la carte. Fermez-le d'abord.", "Sites will not see the card there. Close it first."),
-        command(line, _Modutil(line)),
+        command(nss.line(add), _Change(database, add)),
         verdict=Verdict.USER,
     )
 
 
 def _broken(database: Database, module: Module, why: str) -> Finding:
     name = _name(database)
-    remove = _modutil(database, "-delete", module.name)
-    line = f"{remove} && {_add(database)}"
+    remove, add = nss.deleting(database, module.name), nss.adding(database)
     return warning(
         "profiles",
         "CPX-222",
         Text(f"{name.fr} a un module cpxd qui ne se charge pas.", f"{name.en} has a cpxd module that does not load."),
         Text(f"{module.library} : {_WHY[why].fr}.", f"{module.library}: {_WHY[why].en}."),
-        command(line, _Modutil(remove, _add(database))),
+        command(f"{nss.line(remove)} && {nss.line(add)}", _Change(database, remove, add)),
         verdict=Verdict.USER,
     )
 
 
-class _Modutil:
+class _Change:
     """The printed commands, run as they are printed. Raises OSError when one fails."""
 
-    def __init__(self, *lines: str) -> None:
-        self._lines = lines
+    def __init__(self, database: Database, *commands: list[str]) -> None:
+        self._database, self._commands = database, commands
 
     def __call__(self) -> None:
-        import shlex
-
-        if tool("modutil") is None:
-            raise FileNotFoundError("modutil (libnss3-tools)")
-        for line in self._lines:
-            try:
-                done = subprocess.run(
-                    shlex.split(line), capture_output=True, timeout=_MODUTIL_SECONDS, check=False, stdin=subprocess.DEVNULL
-                )
-            except subprocess.TimeoutExpired:
-                raise OSError("modutil: timeout") from None
-            if done.returncode:
-                raise OSError(f"modutil: {done.returncode}")
+        try:
+            nss.change(self._database, *self._commands)
+        except errors.CpxError as error:
+            raise OSError(error.sentence()) from None
 
 
 def _competitors(visit: Visit) -> Findings:
     alone = True
-    for database in nss.databases(visit.machine):
+    for database in nss.databases(visit.machine.home):
         for module in database.modules:
             if module.competitor:
                 alone = False
@@ -137,7 +123,7 @@ def _competitors(visit: Visit) -> Findings:
                         "Deux modules se disputent la carte et redemandent le code.",
                         "Two modules compete for the card and ask for the PIN again.",
                     ),
-                    command(_modutil(database, "-delete", module.name)),
+                    command(nss.line(nss.deleting(database, module.name))),
                     library=module.library,
                 )
     if alone:
@@ -189,7 +175,7 @@ def _really(visit: Visit) -> Findings:
             command(visit.machine.install("libnss3-tools", "nss-tools", "nss")),
         )
         return
-    for database in nss.databases(visit.machine):
+    for database in nss.databases(visit.machine.home):
         if not any(module.ours for module in database.modules):
             continue
         name = _name(database)
