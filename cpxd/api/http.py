@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/1.1 for the connections that the listener let in: the gate, then the table of routes. Nothing that is served is a page."""
+"""HTTP/1.1 for the connections that the listener let in: the gate, then the table of routes; one page, the person's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from cpxd import errors, log
-from cpxd.api import certificate, gate, origins, problems, routes, schema
+from cpxd.api import certificate, gate, origins, page, problems, routes, schema
+from cpxd.api.mycard import MyCard
 from cpxd.api.operations import Call, Desk
+from cpxd.browsers import registration
 from cpxd.config import Settings
 from cpxd.dialog.display import DisplayHints, program_name
 from cpxd.service.hub import Hub
@@ -73,8 +75,10 @@ class _Connection(RequestHandler):
 class Http:
     """The server of all connections. Made on the loop."""
 
-    def __init__(self, hub: Hub, settings: Settings) -> None:
-        self._hub, self._desk = hub, Desk(hub, settings)
+    def __init__(self, hub: Hub, settings: Settings, *, open_to_browsers: bool) -> None:
+        self._hub, self._desk, self._port = hub, Desk(hub, settings), settings.api_port
+        self._desk.open_to_browsers = open_to_browsers
+        self._page = page.Page(MyCard(self._desk), self._changes)
         self._server = web.Server(self._handle, handler_cancellation=True)
         self._limiter = gate.Limiter()
         self._streams = 0
@@ -89,6 +93,8 @@ class Http:
         status = where.stat()
         if self._tls is None or self._tls[0] != (status.st_ino, status.st_mtime_ns):
             self._tls = ((status.st_ino, status.st_mtime_ns), certificate.context(where))
+            if registration.follow(Path.home(), certificate.leaf(), self._port):
+                log.write("browsers-told", operation="certificate")  # those that run take it at their next start
         return self._tls[1]
 
     async def close(self) -> None:
@@ -100,6 +106,8 @@ class Http:
         origin: str | None = None
         head = gate.Head.of(request.method, request.raw_path, request.raw_headers, connection.port)
         try:
+            if page.concerns(head):
+                return await self._own(request, head)
             origin = gate.judge(head, origins.allowed)
             if head.preflight:
                 return web.Response(status=204, headers={**gate.SECURITY, **gate.cors(origin, head)})
@@ -119,6 +127,17 @@ class Http:
                 log.write("api-refused", code=error.code)
             return _closing(answer) if stranger or not request.content.at_eof() else answer
 
+    async def _own(self, request: web.BaseRequest, head: gate.Head) -> web.StreamResponse:
+        """The page "Ma carte", and what it asks."""
+        if head.target.partition("?")[0] == page.PATH:
+            return self._page.visit(head)
+        key = self._page.key(head)
+        self._limiter.take(page.PATH, asyncio.get_running_loop().time())
+        given = await _body(request, page.ASKED)
+        if head.target == f"{page.PATH}/changes":
+            return await self._streaming(lambda: self._page.follow(key, request))
+        return _json(200, await self._page.ask(key, head.target, given), {})
+
     def _call(self, origin: str | None, pid: int) -> Call:
         if origin is not None:
             return Call(self._desk, origin, origin, DisplayHints.from_environ(os.environ))
@@ -127,13 +146,16 @@ class Http:
     # --- events
 
     async def _events(self, request: web.BaseRequest, head: gate.Head, origin: str | None) -> web.StreamResponse:
+        if head.websocket:
+            return await self._streaming(lambda: self._socket(request))
+        return await self._streaming(lambda: self._lines(request, origin))
+
+    async def _streaming(self, tell: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
         if self._streams >= _STREAMS:
             raise problems.TooMany()
         self._streams += 1
         try:
-            if head.websocket:
-                return await self._socket(request)
-            return await self._lines(request, origin)
+            return await tell()
         finally:
             self._streams -= 1
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -48,6 +49,7 @@ class Door:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading = asyncio.Lock()
         self._http: Http | None = None
+        self._browsers = False  # whether "localhost" leads to us and to nobody else
 
     def start(self) -> None:
         """Raises BadFile when the unix socket cannot be made."""
@@ -55,11 +57,14 @@ class Door:
         self._unix = api_socket()
         if not self._settings.api_enabled:
             return
+        taken = []
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             try:
                 self._listen(_tcp_socket(family, address, self._settings.api_port))
             except OSError as error:
                 log.write("api-port", operation=address, error=errno_name(error))
+                taken.append(family == socket.AF_INET or error.errno == errno.EADDRINUSE)
+        self._browsers = not any(taken)
 
     async def stop(self) -> None:
         for listening in self._listening:
@@ -102,7 +107,7 @@ class Door:
                     await asyncio.to_thread(_load)
                     from cpxd.api.http import Http
 
-                    self._http = Http(self._hub, self._settings)
+                    self._http = Http(self._hub, self._settings, open_to_browsers=self._browsers)
             port = None if connection.family == socket.AF_UNIX else self._settings.api_port
             protocol = self._http.connection(port, pid, self._gone)
             tls = None if port is None else await asyncio.to_thread(self._http.tls)
@@ -183,6 +188,4 @@ def _unix_socket(path: Path) -> socket.socket:
 
 
 def errno_name(error: OSError) -> str:
-    import errno
-
     return errno.errorcode.get(error.errno or 0, "?")

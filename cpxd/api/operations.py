@@ -13,6 +13,7 @@ from typing import Any
 
 from cpxd import errors
 from cpxd.api import origins, problems, routes
+from cpxd.api.keys import TOKEN_SECONDS, Keys
 from cpxd.card.application import Mechanism, NotAllowed
 from cpxd.config import Settings
 from cpxd.dialog.display import DisplayHints
@@ -29,6 +30,7 @@ from cpxd.signature.signer import Padding
 from cpxd.text import Text
 from cpxd.version import __version__
 
+_LINES = 5000  # of a document that are shown; it says so when there are more
 _PATIENCE = 5.0  # seconds that a card just put in may take to be read
 WHO = Text("votre identité et votre profession", "who you are and your profession")
 SITUATIONS, SIGNATURE, LOGIN = Text("situations", "situations"), Text("signature", "signature"), Text("connexion", "login")
@@ -40,6 +42,8 @@ class Desk:
 
     def __init__(self, hub: Hub, settings: Settings) -> None:
         self.hub, self.settings = hub, settings
+        self.keys = Keys()
+        self.open_to_browsers = False  # whether the port of this service is ours
         self._pending = False
 
     @contextlib.contextmanager
@@ -62,6 +66,7 @@ class Call:
 
     def __init__(self, desk: Desk, origin: str | None, who: str, hints: DisplayHints) -> None:
         self._desk, self._origin, self._settings = desk, origin, desk.settings
+        self._hints = hints
         self._asking = Asking(origin or who, desk.settings, hints, remembers=origin is not None)
 
     async def run(self, route: routes.Route, given: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +78,15 @@ class Call:
 
     async def openapi(self, given: dict[str, Any]) -> dict[str, Any]:
         return routes.openapi(self._settings.api_port)
+
+    async def page(self, given: dict[str, Any]) -> dict[str, Any]:
+        """For the person's own program to open in their browser. No site may have it, whatever it is allowed."""
+        if self._origin is not None:
+            raise problems.UnknownResource()
+        if not self._desk.open_to_browsers:
+            raise problems.NoPort(port=self._settings.api_port)
+        address = f"https://localhost:{self._settings.api_port}/card?t={self._desk.keys.token(self._hints)}"
+        return {"address": address, "seconds": int(TOKEN_SECONDS)}
 
     async def readers(self, given: dict[str, Any]) -> dict[str, Any]:
         for slot in self._desk.hub.slots:
@@ -137,8 +151,9 @@ class Call:
             signer = SlotSigner(bound, padding)
             prepared = await asyncio.to_thread(signing.Signing, signer, options, trust=None, fetch=None, now=datetime.now(UTC))
             for number, (name, content) in enumerate(files, 1):
-                seen = await asyncio.to_thread(preview.of_bytes, content)
-                await self._asking.document(bound, number, len(files), preview.text(seen, preview.clean(name)))
+                seen = await asyncio.to_thread(preview.of_bytes, content, _LINES)
+                lines = preview.text(seen, preview.clean(name))
+                await self._asking.document(bound, number, len(files), lines, signer.name)
 
             async def work(client: Client) -> list[bytes]:
                 signer.client = client
@@ -169,7 +184,7 @@ class SlotSigner:
         found = _certificate_for(bound, "signature")
         if self._mechanism not in bound.token.mechanisms["signature"]:
             raise errors.MechanismUnavailable(mechanism=self._mechanism)
-        self.certificate = found.der
+        self.certificate, self.name = found.der, preview.clean(found.subject.text)
 
     def sign(self, digest: bytes) -> bytes:
         work = self._bound.slot.sign(self.client, "signature", self._mechanism, digest)

@@ -76,6 +76,14 @@ class TooSlow(ApiError):
     what = Text("La demande n'est pas arrivée à temps.", "The request did not arrive in time.")
 
 
+class NoPort(ApiError):
+    code, exit, fault, status = "CPX-170", Exit.NO_SERVICE, Fault.WORKSTATION, 503
+    what = Text(
+        "Le service ne tient pas le port {port}, où les pages le joignent. Pourquoi : cpxd doctor",
+        "The service does not hold port {port}, where pages reach it. Why: cpxd doctor",
+    )
+
+
 _STATUS = {
     Exit.NO_SERVICE: 503,
     Exit.NO_READER: 409,

@@ -98,6 +98,13 @@ ROUTES = (
         _answer(name=_WORD, version=_WORD, api=_WORD),
     ),
     Route("GET", "/v1/openapi.json", "openapi", "This description.", {"type": "object"}),
+    Route(
+        "POST",
+        "/v1/page",
+        "page",
+        "By the unix socket only: an address, good once, of the page that shows the person their card.",
+        _answer(address=_WORD, seconds={"type": "integer"}),
+    ),
     Route("GET", "/v1/readers", "readers", "Readers and the state of the card in each. Nothing of a person.", _READERS),
     Route(
         "GET",

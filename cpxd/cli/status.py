@@ -8,6 +8,7 @@ import json
 import os
 import queue
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 _REFRESH = 300.0  # seconds: days pass, and lists of opposition come in
 _SPURIOUS = 0.05
 _AWAY = 2.0  # seconds between two looks while there is no PC/SC service
+_WIDTH = 79
+_INDENT: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "    "}
+_RIGHTS = {
+    "yes": Text("oui", "yes"),
+    "conditional": Text("sous condition", "conditional"),
+    "no": Text("non", "no"),
+    "unknown": Text("inconnu (marque perdue)", "unknown (lost mark)"),
+}
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -33,6 +42,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_true", help=tr("suivre les changements, jusqu'à Ctrl-C", "follow changes, until Ctrl-C")
     )
+    text = tr("ouvrir la page « Ma carte » dans le navigateur", "open the page “My card” in the browser")
+    parser.add_argument("--web", action="store_true", help=text)
     add_reader(parser)
     add_json(parser)
     parser.set_defaults(run=_run)
@@ -41,6 +52,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from cpxd.service import status
 
+    if options.web:
+        from cpxd.cli import web
+
+        return web.run(options)
     settings = config.load()
     if options.watch:
         return _watch(options, settings)
@@ -123,9 +138,32 @@ def lines(found: Status) -> Iterator[str]:
     yield f"{tr('Code de déblocage', 'Unblock code'):<20}{tries(unblock.tries_left)}"
     if pin.blocked:
         yield tr("→ cpxd unblock", "→ cpxd unblock")
+    yield from _usages(found)
     if found.events:
         yield tr("Derniers événements :", "Last events:")
         yield from (f"  {_event(line)}" for line in found.events)
+
+
+def _usages(found: Status) -> Iterator[str]:
+    """Rights of the sheets that are the holder's; of those that only may be, the names."""
+    from cpxd.usages import SERVICES
+
+    certain = [match for match in found.usages if match.certain]
+    possible = [match for match in found.usages if not match.certain]
+    for match in certain:
+        yield f"{tr('Usages', 'Uses'):<20}{match.sheet.holder}, {match.sheet.card}"
+        for value, word in _RIGHTS.items():
+            names = [str(SERVICES[usage.service]) for usage in match.usages if usage.value == value]
+            if names:
+                yield from textwrap.wrap(f"{word}{tr(' : ', ': ')}{', '.join(names)}", _WIDTH, **_INDENT)
+    if possible:
+        names = [f"{match.sheet.holder} ({match.sheet.card})" for match in possible]
+        head = f"{tr('Usages', 'Uses'):<20}{tr('selon votre fiche : ', 'by your sheet: ')}"
+        yield from textwrap.wrap(head + tr(" ; ", "; ").join(names), _WIDTH, subsequent_indent=" " * 20)
+        yield " " * 20 + "→ cpxd usages --pin"
+    if not found.usages:
+        none = tr("le guide n'a pas de fiche pour cette carte", "the guide has no sheet for this card")
+        yield f"{tr('Usages', 'Uses'):<20}{none}"
 
 
 def dots(left: int, most: int) -> str:

@@ -75,7 +75,12 @@ class Finding:
             "fix": None if self.fix is None else {"kind": self.fix.kind, "value": str(self.fix.value)},
             "verdict": int(self.verdict),
             "evidence": dict(self.evidence),
+            "texts": {"fr": self._texts(0), "en": self._texts(1)},
         }
+
+    def _texts(self, language: int) -> dict[str, Any]:
+        fix = None if self.fix is None else {"kind": self.fix.kind, "value": self.fix.value[language]}
+        return {"title": self.title[language], "detail": self.cause[language], "fix": fix}
 
 
 Findings = Iterable[Finding]

@@ -197,10 +197,12 @@ class Asking:
         last = state.tries_left == 1
         if last and not await pinentry.run(pinentry.confirm_last_try, who, card, Code.UNBLOCK):
             raise errors.LastTry()
-        with await pinentry.run(pinentry.unblock_code, who, card, state.tries_left) as code:
-            with await pinentry.run(pinentry.new_pin, who, card) as new:
-                bound.check()
-                await _unbroken(self._renew(bound, code, new, last))
+        with (
+            await pinentry.run(pinentry.unblock_code, who, card, state.tries_left) as code,
+            await pinentry.run(pinentry.new_pin, who, card) as new,
+        ):
+            bound.check()
+            await _unbroken(self._renew(bound, code, new, last))
 
     async def _renew(self, bound: Binding, code: Secret, new: Secret, last: bool) -> None:
         client: Any = object()

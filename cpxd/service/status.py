@@ -8,9 +8,10 @@ from typing import Any
 
 from cpxd import errors, log
 from cpxd.config import Settings
-from cpxd.service import desk, identity, validity
+from cpxd.service import desk, identity, usages, validity
 from cpxd.service.identity import Identity
 from cpxd.service.validity import Validity
+from cpxd.usages.holder import Match
 
 EVENTS = 5
 _QUICK = 0.5  # seconds that another program may hold the card: a look does not wait for it
@@ -23,6 +24,7 @@ class Status:
     reader: str | None
     identity: Identity | None
     validity: Validity | None
+    usages: tuple[Match, ...]
     trouble: errors.CpxError | None
     events: tuple[str, ...]  # the last lines of the log, oldest first
 
@@ -35,9 +37,10 @@ def look(settings: Settings, reader: str | None) -> Status:
         with desk.OpenCard(place.state.name, replace(settings, reader_wait=min(_QUICK, settings.reader_wait))) as card:
             found = identity.read(card, private=False)
         opposition = validity.Opposition(replace(settings, revocation_fetch=False))
-        return Status(place.state.name, found, validity.of_card(found.record, opposition.answer), None, events)
+        valid = validity.of_card(found.record, opposition.answer)
+        return Status(place.state.name, found, valid, usages.of_record(found.record), None, events)
     except errors.CpxError as trouble:
-        return Status(None, None, None, trouble, events)
+        return Status(None, None, None, (), trouble, events)
 
 
 def as_json(found: Status) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def as_json(found: Status) -> dict[str, Any]:
         "reader": found.reader,
         "card": None if found.identity is None else identity.as_json(found.identity),
         "validity": None if found.validity is None else validity.as_json(found.validity, found.reader),
+        "usages": None if found.identity is None else usages.as_json(found.usages, found.reader),
         "trouble": None if trouble is None else {"code": trouble.code, "title": trouble.sentence()},
         "events": list(found.events),
     }
