@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from simulator.psc.settings import FAILURES, Options, check_uris, parse_failures
+from simulator.psc.settings import FAILURES, Options, check_api, check_uris, parse_failures
 
 
 def add(parser: argparse.ArgumentParser, english: bool) -> None:
@@ -50,6 +50,12 @@ def add(parser: argparse.ArgumentParser, english: bool) -> None:
     parser.add_argument(
         "--logout-uri", metavar="URI", action="append", default=[], help=tr("son retour de déconnexion", "its logout URI")
     )
+    parser.add_argument(
+        "--api",
+        metavar="URL",
+        default=Options().api,
+        help=tr("le service cpxd que la page de démonstration interroge", "the cpxd service that the demonstration page asks"),
+    )
     parser.add_argument("--strict", action="store_true", help=tr("exiger state, nonce et PKCE", "require state, nonce and PKCE"))
     parser.add_argument("--folder", metavar="DIR", type=Path, help=tr("où écrire ca.pem", "where to write ca.pem"))
 
@@ -66,6 +72,7 @@ def read(parsed: argparse.Namespace) -> Options:
         redirect_uris=check_uris(parsed.redirect_uri),
         logout_uris=check_uris(parsed.logout_uri),
         strict=parsed.strict,
+        api=check_api(parsed.api),
         folder=parsed.folder,
     )
 

@@ -24,8 +24,9 @@ footer { color: #3a3a3a; font-size: .9rem; margin-top: 1rem }
 .choice:hover, button:hover { text-decoration: underline }
 :focus-visible { outline: 3px solid #b34000; outline-offset: 3px }
 label { display: block; font-weight: 600 }
-input { box-sizing: border-box; width: 100%; min-height: 3rem; padding: .5rem; border: 2px solid #3a3a3a; border-radius: .4rem;
-  font: inherit }
+input, textarea { box-sizing: border-box; width: 100%; min-height: 3rem; padding: .5rem; border: 2px solid #3a3a3a;
+  border-radius: .4rem; font: inherit }
+[hidden] { display: none }
 #error { border-left: .4rem solid #c00000; background: #fff0f0; padding: .5rem 1rem; margin: 1rem 0 }
 dt { font-weight: 600 } dd { margin: 0 0 .5rem; overflow-wrap: anywhere }
 """

@@ -81,9 +81,9 @@ class RelyingSite:
         words, known = Words(request), self._known.get(common.cookie_of(request, COOKIE))
         if known is None:
             label = words("Se connecter avec Pro Santé Connect", "Log in with Pro Santé Connect")
-            return pages.page(
-                words, words("Logiciel de test", "Test software"), pages.link("login", "/login", label), owner=_OWNER
-            )
+            card = words("Carte et signature, par cpxd sur ce poste", "Card and signature, by cpxd on this workstation")
+            links = pages.link("login", "/login", label) + pages.link("demo", "/carte", card, second=True)
+            return pages.page(words, words("Logiciel de test", "Test software"), links, owner=_OWNER)
         provider = await self._call("GET", self._discovery)
         out = pages.form("logout-form", "/logout", pages.button("logout", words("Se déconnecter", "Log out")))
         title = words("Connecté", "Logged in")

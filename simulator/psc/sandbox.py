@@ -24,6 +24,8 @@ from simulator.errors import InputError
 from simulator.pki import PkiError, TestPki
 from simulator.psc import cardtls, servercert
 from simulator.psc.admission import Admission
+from simulator.psc.demo import PATH as demo_path
+from simulator.psc.demo import DemoSite
 from simulator.psc.ecps import EcpsSite
 from simulator.psc.oidc import Client, Provider
 from simulator.psc.provider import ProviderSite, metadata
@@ -45,6 +47,7 @@ class Addresses:
     discovery: str
     authorization: str
     relying: str
+    demo: str  # the page that asks the local API of cpxd
     card: str  # the TLS that asks for the card's certificate
     ecps: str  # activation
     ecps_requests: str  # where CIBA requests are answered
@@ -102,18 +105,20 @@ class Sandbox:
         discovery = f"{provider_at}{REALM}/.well-known/wallet-openid-configuration"
         trust = ssl.create_default_context(cadata=identity.authority_pem.decode())
         client = RelyingSite(relying, relying_at, discovery, trust)
+        demo = DemoSite(relying_at, options.api, self._admission.examine)
 
         ports = [s.getsockname()[1] for s in sockets]
         provider_app = application(ports[0], before=site.before)
         card_app = application(ports[1], before=site.before, one_request=True)
         await self._serve(provider_app, [*site.routes(), *ecps.routes()], sockets[0], context)
         await self._serve_card(card_app, site.card_routes(), sockets[1], identity)
-        await self._serve(application(ports[2]), client.routes(), sockets[2], context)
+        await self._serve(application(ports[2]), [*client.routes(), *demo.routes()], sockets[2], context)
         return Addresses(
             issuer=provider.issuer,
             discovery=discovery,
             authorization=metadata(provider_at)["authorization_endpoint"],
             relying=f"{relying_at}/",
+            demo=relying_at + demo_path,
             card=card_at,
             ecps=f"{provider_at}/ecps",
             ecps_requests=f"{provider_at}/ecps/demandes",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ PROTOCOL = f"{REALM}/protocol/openid-connect"
 SCOPES = ("openid", "scope_all")
 ACR = "eidas1"
 SLOW_SECONDS = 5.0
+API = "https://localhost:14443"
 
 FAILURES: dict[str, tuple[str, str]] = {
     "no-card": ("étape carte : comme si aucun certificat n'était présenté", "card step: as if no certificate were presented"),
@@ -84,7 +87,17 @@ class Options:
     redirect_uris: tuple[str, ...] = ()
     logout_uris: tuple[str, ...] = ()
     strict: bool = False  # refuse a request without state, nonce and PKCE
+    api: str = field(
+        default_factory=lambda: os.environ.get("CPX_SIM_API") or API
+    )  # the card's service that the demonstration asks
     folder: Path | None = None  # where ca.pem goes; None: a folder that goes away at the end
+
+
+def check_api(address: str) -> str:
+    """An https origin of this machine. Raises UsageError."""
+    if not re.fullmatch(r"https://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", address):
+        raise UsageError(f"pas l'adresse d'un service local : {address}", f"not the address of a local service: {address}")
+    return address
 
 
 def check_uris(uris: Iterable[str]) -> tuple[str, ...]:
