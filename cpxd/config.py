@@ -41,6 +41,7 @@ class Settings:
     vihf_lps_version: str = ""
     vihf_lps_approval: str = ""  # LPS_ID_HOMOLOGATION_DMP
     dialog_pinentry: str = ""  # the pinentry program that asks for codes, by its absolute path (see docs/DIALOG.md)
+    dialog_consent: str = ""  # the program that shows what is asked and takes a yes, likewise; default: our window, or less
     dialog_timeout: float = 120.0  # how long a dialog waits for the person
     # who asks for the PIN: the host program, our dialog at C_Login, or our dialog when a key is first used
     pkcs11_pin: str = field(default="host", metadata={"choices": ("host", "protected", "agent")})

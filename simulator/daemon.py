@@ -45,7 +45,8 @@ def settings(
     if dialog_pin is not None:
         from simulator import pinentry
 
-        sections["dialog"] = {"pinentry": str(pinentry.install(folder / "dialog", [f"* pin {dialog_pin}"]))}
+        script = pinentry.install(folder / "dialog", [f"* pin {dialog_pin}"])
+        sections["dialog"] = {"pinentry": str(script), "consent": str(pinentry.reader(script))}
     lines = []
     for name, keys in sections.items():
         lines.append(f"[{name}]")

@@ -12,8 +12,11 @@
     exit            leaves without a word        raw TEXT  these bytes (Python escapes) and no more
     endless         a line without end           chatter   comments without end
     inquire         an INQUIRE
+    close           closes a MESSAGE, which stays until it is ended when the next answer is another one
 
 `transcript` beside it keeps each command it was sent, a line "--" at each start. Answers are not written there.
+`install` also writes a program beside it that shows a text and takes a yes (`reader`), which takes its answers from the same
+list: ok or pin is yes (status 0), no or cancel is no (1), anything else fails (4) or hangs. The text is in the transcript.
 It stands alone: the program runs this file with an isolated interpreter.
 """
 
@@ -39,9 +42,15 @@ def install(folder: Path, answers: Sequence[str], name: str = "pinentry-scripted
     (folder / f"{name}.answers").write_text("".join(f"{answer}\n" for answer in answers))
     (folder / f"{name}.answers").chmod(0o600)
     words = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(script)]
-    script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-    script.chmod(0o700)
+    for path, more in ((script, []), (reader(script), ["read"])):
+        path.write_text(f'#!/bin/sh\nexec {shlex.join([*words, *more])} "$@"\n')
+        path.chmod(0o700)
     return script
+
+
+def reader(script: Path) -> Path:
+    """The program that `install` wrote for the setting dialog.consent."""
+    return script.with_name(f"{script.name}.reader")
 
 
 def transcript(script: Path) -> list[str]:
@@ -99,6 +108,25 @@ def _answer(answer: str, question: str) -> None:
         _sleep()
 
 
+def read(script: Path) -> int:
+    with script.with_name(f"{script.name}.transcript").open("a") as log:
+        log.write("--\n" + sys.stdin.read() + "\n")
+    verb = _next_answer(script).partition(" ")[0]
+    if verb in ("ok", "pin"):
+        return 0
+    if verb == "hang":
+        _sleep()
+    return 1 if verb in ("no", "cancel") else 4
+
+
+def _message(script: Path) -> None:
+    """The one button of a message is pressed by the answer "close"; else it stays, and takes no answer away."""
+    if script.with_name(f"{script.name}.answers").read_text().startswith("close\n"):
+        _answer("ok" if _next_answer(script) else "", "MESSAGE")
+    else:
+        signal.pause()
+
+
 def main(script: Path) -> int:
     with script.with_name(f"{script.name}.transcript").open("a") as log:
         log.write("--\n")
@@ -111,6 +139,8 @@ def main(script: Path) -> int:
             word = command.split(" ", 1)[0]
             if word in ("GETPIN", "CONFIRM"):
                 _answer(_next_answer(script), word)
+            elif word == "MESSAGE":
+                _message(script)
             elif word in ("OPTION", "BYE") or word.startswith("SET"):
                 _say("OK\n")
             else:
@@ -119,4 +149,4 @@ def main(script: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit((read if "read" in sys.argv[2:3] else main)(Path(sys.argv[1])))

@@ -1,37 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trusted dialogs: a pinentry program asks the person; what is typed goes from its pipe into a Secret, in C.
 
-One dialog is open at a time, whoever asks; the others wait for their turn within their own deadline.
+One dialog is open at a time, whoever asks (`turn`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar
 
 from cpxd import errors
 from cpxd._apdu_ffi import lib
 from cpxd.card.application import Code
 from cpxd.card.pin import check_format
-from cpxd.config import Settings
 from cpxd.dialog import assuan, program
-from cpxd.dialog.display import DisplayHints
-from cpxd.dialog.secrets import LAST_WORD
+from cpxd.dialog.secrets import LAST_WORD, ON_PAD
+from cpxd.dialog.turn import Turn
+from cpxd.reader.pinpad import Ask
 from cpxd.secret import Secret, SecretError
 from cpxd.text import Text, tr
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_TURN = threading.Condition()
-_open: list[Pinentry] = []
 _ENTRIES = 3  # times that a code of the wrong form is asked again: the card knows nothing of it
 _GRACE = 1.0  # seconds for a pinentry to notice its own timeout before we do: it then gives the terminal back
 _AS_MARKUP = str.maketrans({"<": "‹", ">": "›", "«": "'", "»": "'", "“": "'", "”": "'"})  # Qt shows what looks like HTML as HTML
@@ -41,8 +29,12 @@ _LOST = {
     Code.PIN: Text("un code faux bloque la carte", "a wrong PIN blocks the card"),
     Code.UNBLOCK: Text("un code faux rend la carte définitivement inutilisable", "a wrong code makes the card unusable for good"),
 }
-_YES_NO = (Text("_Oui", "_Yes"), Text("_Non", "_No"))
-_OK_CANCEL = (Text("_Valider", "_OK"), Text("_Annuler", "_Cancel"))
+_CANCEL = Text("_Annuler", "_Cancel")
+_BUTTONS = {
+    "GETPIN": (Text("_Valider", "_OK"), _CANCEL),
+    "CONFIRM": (Text("_Oui", "_Yes"), Text("_Non", "_No")),
+    "MESSAGE": (_CANCEL, _CANCEL),  # it has the first one alone
+}
 
 
 @dataclass(frozen=True)
@@ -55,20 +47,9 @@ class Question:
     error: Text = _NOTHING
 
 
-class Pinentry:
-    """Asks on the display or terminal of the program that asks. Methods block; `run` calls them from an event loop.
-
-    `until` (time.monotonic) bounds all questions together; each method is bounded by the setting dialog.timeout.
-    All raise Refused (cancelled, or `stop` called), NoPinSource (nowhere to ask, no answer, a pinentry that fails).
-    """
-
-    def __init__(self, settings: Settings, hints: DisplayHints, *, until: float | None = None) -> None:
-        self._settings = settings
-        self._hints = hints
-        self._until = until
-        self._stopped = False
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        weakref.finalize(self, os.close, self._wake)
+class Pinentry(Turn):
+    """Asks for codes. All methods raise Refused (cancelled, or `stop` called), NoPinSource (nowhere to ask, no answer, a
+    pinentry that fails)."""
 
     def pin(self, who: str, what: str, tries_left: int | None = None, *, error: str = "") -> Secret:
         """The PIN of the card `what` for the program `who`: 4 digits, else BadPinFormat after three entries."""
@@ -162,42 +143,22 @@ class Pinentry:
         self._check(answer)
         return True
 
-    async def run(self, method: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """One of the methods above, in a thread. When the task is cancelled the dialog closes before this returns."""
-        thread = asyncio.ensure_future(asyncio.to_thread(method, *arguments, **options))
-        try:
-            return await asyncio.shield(thread)
-        except asyncio.CancelledError:
-            self.stop()
-            await asyncio.wait([thread])
-            if thread.exception() is None and isinstance(left := thread.result(), Secret):
-                left.wipe()
-            raise
-
-    def stop(self) -> None:
-        """Close the dialog, from any thread, and ask nothing more: the program that asked is gone."""
-        with _TURN:
-            self._stopped = True
-            _TURN.notify_all()
-        os.eventfd_write(self._wake, 1)
-
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[float]:
-        now = time.monotonic()
-        deadline = min(now + self._settings.dialog_timeout, *([] if self._until is None else [self._until]), now + 86400)
-        with _TURN:
-            free = _TURN.wait_for(lambda: self._stopped or not _open, deadline - now)
-            if self._stopped:
-                raise errors.Refused()
-            if not free:
-                raise errors.NoPinSource(reason=tr("une autre fenêtre attend déjà un code", "another dialog is waiting already"))
-            _open.append(self)
-        try:
-            yield deadline
-        finally:
-            with _TURN:
-                _open.clear()
-                _TURN.notify_all()
+    def on_pad(self, who: str, what: str, ask: Ask, tries_left: int | None = None) -> None:
+        """Say what is to be typed on the reader, until `stop`. Raises Refused when the person closes it."""
+        code = Code.UNBLOCK if ask == "unblock" else Code.PIN
+        question = Question(
+            title=Text("Clavier du lecteur", "Keypad of the reader"),
+            description=_lines(
+                Text(f"« {_name(who)} » demande un code.", f"“{_name(who)}” asks for a code."),
+                ON_PAD[ask],
+                _card(what),
+                _tries(tries_left, _LOST[code]),
+            ),
+            prompt=_NOTHING,
+        )
+        with self._turn() as deadline:
+            self._check(self._ask(question, "MESSAGE", None, deadline))
+        raise errors.Refused()
 
     def _code(self, code: Code, question: Question, deadline: float) -> Secret:
         for left in range(_ENTRIES, 0, -1):
@@ -241,18 +202,17 @@ class Pinentry:
         def say(text: Text) -> str:
             return text.en if self._hints.language == "en" else text.fr
 
-        yes_no = wanted == "CONFIRM"
-        yes, no = _YES_NO if yes_no else _OK_CANCEL
+        yes, no = _BUTTONS[wanted]
         told = [assuan.command(f"OPTION {name}={value}", may_fail=True) for name, value in self._hints.options()]
         told += [
-            assuan.command("OPTION grab", may_fail=True),
+            assuan.command("OPTION no-grab" if wanted == "MESSAGE" else "OPTION grab", may_fail=True),
             assuan.command(f"SETTIMEOUT {seconds}", may_fail=True),
             assuan.command("SETTITLE", f"cpxd – {say(question.title)}", may_fail=True),
             assuan.command("SETDESC", say(question.description)),
             assuan.command("SETOK", say(yes), may_fail=True),
             assuan.command("SETCANCEL", say(no), may_fail=True),
         ]
-        if not yes_no:
+        if wanted == "GETPIN":
             told.append(assuan.command("SETPROMPT", say(question.prompt)))
         if say(question.error):
             told.append(assuan.command("SETERROR", say(question.error)))

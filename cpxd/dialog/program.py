@@ -25,7 +25,7 @@ def choose(setting: str, hints: DisplayHints, folder: Path = FOLDER) -> Path:
     """
     terminal = hints.has_terminal()
     if setting:
-        chosen = _trusted(Path(setting))
+        chosen = trusted(Path(setting))
         if chosen.name in _ON_TERMINAL and not terminal:
             raise errors.NoPinSource(reason=tr("pas de terminal", "no terminal"))
         if chosen.name in _ON_DISPLAY and not terminal and not hints.graphical:
@@ -34,7 +34,7 @@ def choose(setting: str, hints: DisplayHints, folder: Path = FOLDER) -> Path:
     if not terminal and not hints.graphical:
         raise _nowhere()
     for path in _suitable(folder, terminal, hints.graphical):
-        return _trusted(path)
+        return trusted(path)
     raise errors.NoPinSource(
         reason=tr(
             "aucun programme pinentry n'est installé (paquet pinentry-gnome3, pinentry-qt ou pinentry-curses)",
@@ -56,7 +56,7 @@ def _suitable(folder: Path, terminal: bool, graphical: bool) -> list[Path]:
     return text + windows
 
 
-def _trusted(path: Path) -> Path:
+def trusted(path: Path) -> Path:
     try:
         real = path.resolve(strict=True)
         if path.is_absolute() and real.is_file() and os.access(real, os.X_OK) and all(map(_guarded, (real, *real.parents))):

@@ -20,7 +20,7 @@ from cpxd.signature.xmlsafe import BadXml, Element, parse
 from cpxd.text import Text
 
 MAX_READ = 64 << 20  # bytes: a larger document is not read for its content
-_MOST_LINES, _WIDTH = 40, 120
+MOST_LINES, _WIDTH = 40, 120
 _BLOCK = 1 << 20
 _CDA = "urn:hl7-org:v3"
 _KINDS = {
@@ -45,19 +45,29 @@ class Preview:
     readable: bool  # False: nobody can tell from this what is signed
 
 
-def of_bytes(content: bytes) -> Preview:
-    """The preview of a document."""
+def of_bytes(content: bytes, most: int = MOST_LINES) -> Preview:
+    """The preview of a document, in at most so many lines."""
     kind, title, lines, warnings, readable = _read(content)
-    shown = tuple(line for line in (clean(line) for line in lines[:_MOST_LINES]) if line)
-    extra = (
-        [Text(f"{len(lines) - _MOST_LINES} lignes de plus", f"{len(lines) - _MOST_LINES} more lines")]
-        if len(lines) > _MOST_LINES
-        else []
-    )
-    hidden = [_HIDDEN] if any(_invisible(c) for line in (*lines[:_MOST_LINES], title) for c in line) else []
+    shown, left, invisible = _fitting(lines, most)
+    extra = [Text(f"{left} lignes de plus", f"{left} more lines")] if left else []
+    hidden = [_HIDDEN] if invisible or any(map(_invisible, title)) else []
     return Preview(
         kind, clean(title), shown, len(content), hashlib.sha256(content).digest(), (*warnings, *hidden, *extra), readable
     )
+
+
+def _fitting(lines: Sequence[str], most: int) -> tuple[tuple[str, ...], int, bool]:
+    """Lines as they are shown, long ones folded; how many are not shown, or not whole; whether those shown hide characters."""
+    shown: list[str] = []
+    invisible = False
+    for number, line in enumerate(lines):
+        part = line[: (most - len(shown)) * _WIDTH]
+        invisible = invisible or any(map(_invisible, part))
+        words = _flat(part)
+        shown += [words[at : at + _WIDTH] for at in range(0, len(words), _WIDTH)]
+        if len(part) < len(line):
+            return tuple(shown), len(lines) - number, invisible
+    return tuple(shown), 0, invisible
 
 
 def of_stream(source: BinaryIO) -> tuple[Preview, Content]:
@@ -102,9 +112,13 @@ def media_type(content: bytes, path: Path) -> str:
 
 def clean(line: str) -> str:
     """One line that a terminal or a dialog shows as it is: no control, no invisible character, no end of line."""
-    flat = "".join(" " if c.isspace() else c for c in line)
-    shown = "".join("\ufffd" if _invisible(c) else c for c in flat)
-    return " ".join(shown.split())[:_WIDTH]
+    return _flat(line)[:_WIDTH]
+
+
+def _flat(line: str) -> str:
+    spaced = "".join(" " if c.isspace() else c for c in line)
+    shown = "".join("\ufffd" if _invisible(c) else c for c in spaced)
+    return " ".join(shown.split())
 
 
 def _invisible(char: str) -> bool:
