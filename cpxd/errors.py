@@ -140,6 +140,24 @@ class CardChanged(CpxError):
     )
 
 
+class CardUpdated(CardChanged):
+    code = "CPX-145"
+    what = Text(
+        "La carte a été mise à jour pendant l'opération : rien n'a été fait. Recommencez, elle sera relue.",
+        "The card was updated during the operation: nothing was done. Try again: it will be read anew.",
+    )
+
+
+class UpdateInterrupted(CpxError):
+    code, exit, fault = "CPX-146", Exit.UNSUPPORTED_CARD, Fault.CARD
+    what = Text(
+        "La mise à jour de cette carte a été interrompue : rien n'y est écrit, et ce qu'elle dit peut être incomplet. Refaites la"
+        " mise à jour, ou demandez de l'aide à l'Agence du numérique en santé.",
+        "The update of this card was interrupted: nothing is written on it, and what it says may be incomplete. Update it again,"
+        " or ask the Agence du numérique en santé for help.",
+    )
+
+
 class CardRefused(CpxError):
     """The card answered with a status word that the operation does not expect. Details: `sw` (int), `operation`."""
 
@@ -453,6 +471,14 @@ class UntrustedSigner(CpxError):
     what = Text(
         "Le certificat ne remonte à aucune autorité connue ({issuer}), or ce niveau de signature l'exige. Rien n'a été écrit.",
         "The certificate leads to no known authority ({issuer}), which this level of signature needs. Nothing was written.",
+    )
+
+
+class CannotDecrypt(CpxError):
+    code, exit, fault = "CPX-160", Exit.BAD_INPUT, Fault.PERSON
+    what = Text(
+        "Ce message ne peut pas être déchiffré : {reason}. Rien n'a été écrit.",
+        "This message cannot be decrypted: {reason}. Nothing was written.",
     )
 
 

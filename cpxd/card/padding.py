@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RSA signature encodings that the host makes because the card does not: PKCS #1 v2.2 (RFC 8017)."""
+"""RSA encodings that the host makes or takes off because the card does not: PKCS #1 v2.2 (RFC 8017)."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ def emsa_pss(hash_name: str, digest: bytes, salt_length: int, modulus_bits: int)
     salt = secrets.token_bytes(salt_length)
     inner = hashlib.new(hash_name, bytes(8) + digest + salt, usedforsecurity=False).digest()
     data = bytes(size - salt_length - length - 2) + b"\x01" + salt
-    masked = bytearray(a ^ b for a, b in zip(data, _mgf1(hash_name, inner, len(data)), strict=True))
+    masked = bytearray(a ^ b for a, b in zip(data, mgf1(hash_name, inner, len(data)), strict=True))
     masked[0] &= 0xFF >> (8 * size - bits)
     return (bytes(masked) + inner + b"\xbc").rjust((modulus_bits + 7) // 8, b"\x00")
 
 
-def _mgf1(hash_name: str, seed: bytes, count: int) -> bytes:
+def mgf1(hash_name: str, seed: bytes, count: int) -> bytes:
     """RFC 8017 §B.2.1."""
     mask = b""
     for counter in range(count):

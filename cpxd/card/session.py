@@ -18,6 +18,7 @@ from cpxd.card import cps2ter, pin, registry
 from cpxd.card.application import Application, Code, Entry, FileMissing, Mechanism, NotAllowed, Usage
 from cpxd.card.cps3 import Cps3
 from cpxd.card.cps4 import Cps4
+from cpxd.card.oaep import remove_oaep
 from cpxd.card.padding import pkcs1_type_1, remove_pkcs1_type_2
 from cpxd.card.pss import emsa_pss
 from cpxd.card.shelf import Shelf
@@ -77,8 +78,10 @@ class CardSession:
         with self.link.transaction(begin):
             self.card.fresh()
             if self._root is not None and self._seen_epoch != self.link.epoch:
-                if read_serial(self.card) != self._root.serial or read_update(self.card) != self._root.update:
+                if read_serial(self.card) != self._root.serial:
                     raise errors.CardChanged()
+                if read_update(self.card) != self._root.update:
+                    raise errors.CardUpdated()
                 self._seen_epoch = self.link.epoch
             try:
                 yield self.card
@@ -329,9 +332,11 @@ class CardSession:
     def write(self, begin: Begin, label: str, content: bytes) -> None:
         """Replace the content of a data object that the card lets be written (CPS_DATA); the rest of the file becomes 00.
 
-        Raises KeyError for an unknown object, ValueError when `content` is longer than the file.
+        Raises KeyError for an unknown object, ValueError when `content` is longer than the file, UpdateInterrupted.
         """
         with self._request(begin) as card:
+            if self._known(card).update_interrupted:
+                raise errors.UpdateInterrupted()
             path = absolute(self._listed(card)[label].path)
             size = len(card.read(path, padding=True))
             if len(content) > size:

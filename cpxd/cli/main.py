@@ -75,6 +75,7 @@ _COMMANDS = {
     "p11-bridge": "serve",
     "path": "path",
     "logs": "logs",
+    "cache": "cache",
     "doctor": "doctor",
     "explain": "explain",
     "unblock": "unblock",

@@ -65,27 +65,6 @@ class CardSigner:
             raise errors.CardReset() from None  # the PIN was proved a moment ago: another program reset the card
 
 
-class CardDecrypter:
-    """The authentication key of an open card, for what was encrypted to its certificate."""
-
-    def __init__(self, card: OpenCard) -> None:
-        self._card = card
-        self.certificate = card.run(lambda session, begin: session.certificate(begin, "authentication")).der
-
-    def decrypt(self, cryptogram: bytes) -> bytes:
-        try:
-            return self._card.run(lambda session, begin: session.decrypt(begin, cryptogram))
-        except NotAllowed:
-            raise errors.CardReset() from None
-
-
-def open_mail(card: OpenCard, mail: bytes) -> bytes:
-    """What a mail encrypted to this card holds, the PIN being proved. BadDocument, KeyUnavailable, MechanismUnavailable."""
-    from cpxd.signature import smime
-
-    return smime.decrypt(mail, CardDecrypter(card))
-
-
 # --- documents ------------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 """Who signs: a key that signs a hash, and the certificate that says whose it is. Nothing here knows a card.
 
 One object serves every format: `Signer` is what `service/` supplies, `RsaKey` gives it the shape of a key of the `cryptography`
-library for whoever wants one (PKCS#7, CSR, decryption).
+library for whoever wants one (PKCS#7, CSR).
 """
 
 from __future__ import annotations
@@ -37,26 +37,12 @@ class Signer(Protocol):
         """RSA signature of a SHA-256 hash (32 bytes)."""
 
 
-class Decrypter(Protocol):
-    """A key that opens what was encrypted for its certificate."""
-
-    @property
-    def certificate(self) -> bytes:
-        """DER of the X.509 certificate."""
-
-    def decrypt(self, cryptogram: bytes) -> bytes:
-        """RSA PKCS#1 v1.5 decryption. ValueError on a wrong cryptogram."""
-
-
 class RsaKey(rsa.RSAPrivateKey):
-    """A signer in the shape of `cryptography`'s private key: it signs and decrypts; what is private stays where it is."""
+    """A signer in the shape of `cryptography`'s private key: it signs; what is private stays where it is."""
 
-    def __init__(self, signer: Signer | None, decrypter: Decrypter | None = None) -> None:
-        self._signer, self._decrypter = signer, decrypter
-        owner = signer or decrypter
-        if owner is None:
-            raise ValueError("a key without an owner")
-        public = serialization.load_der_public_key(parse_certificate(owner.certificate).spki)
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        public = serialization.load_der_public_key(parse_certificate(signer.certificate).spki)
         if not isinstance(public, rsa.RSAPublicKey):
             raise errors.KeyUnavailable(usage="RSA")
         self._public = public
@@ -66,16 +52,14 @@ class RsaKey(rsa.RSAPrivateKey):
         prehashed = isinstance(algorithm, Prehashed)
         kind = algorithm._algorithm if prehashed else algorithm
         wanted: Padding = "pss" if isinstance(padding, asymmetric.PSS) else "pkcs1"
-        if self._signer is None or kind.name != "sha256" or wanted != self._signer.padding:
+        if kind.name != "sha256" or wanted != self._signer.padding:
             raise errors.MechanismUnavailable(mechanism=f"RSA {'PSS' if wanted == 'pss' else 'PKCS#1'} {kind.name.upper()}")
         if isinstance(padding, asymmetric.PSS) and not _our_salt(padding):
             raise errors.MechanismUnavailable(mechanism="RSA PSS (salt ≠ 32)")
         return self._signer.sign(bytes(data) if prehashed else hashlib.sha256(data).digest())
 
     def decrypt(self, ciphertext: Any, padding: Any) -> bytes:
-        if self._decrypter is None or not isinstance(padding, asymmetric.PKCS1v15):
-            raise errors.MechanismUnavailable(mechanism=f"RSA decrypt {padding.name}")
-        return self._decrypter.decrypt(bytes(ciphertext))
+        raise errors.MechanismUnavailable(mechanism=f"RSA decrypt {padding.name}")  # see enveloped.py
 
     @property
     def key_size(self) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mail as MSSanté carries it: S/MIME 4.0 (RFC 8551). Signed clearly (multipart/signed); and opening a mail encrypted for us.
+"""Mail as MSSanté carries it: S/MIME 4.0 (RFC 8551), signed clearly (multipart/signed). Encrypted mails: enveloped.py.
 
 The headers of the mail are written inside what is signed as well (RFC 9788): else anybody could change from whom, to whom and
 about what a signed mail is.
@@ -19,16 +19,10 @@ from email.header import decode_header, make_header
 from email.message import Message
 from io import BytesIO
 
-from asn1crypto import cms as asn1_cms
-from asn1crypto import x509
-from cryptography.hazmat.primitives import padding as block_padding
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 from cpxd import errors
-from cpxd.record.certificate import parse_certificate
 from cpxd.signature import cms
 from cpxd.signature.signeddata import BadSignature
-from cpxd.signature.signer import Decrypter, Signer
+from cpxd.signature.signer import Signer
 from cpxd.signature.xmlsafe import BadXml, decode_base64
 from cpxd.text import tr
 
@@ -217,69 +211,3 @@ def _changed(mail: bytes, signed: bytes) -> tuple[str, ...]:
     if sorted(outer) == sorted(inner):
         return ()
     return tuple(sorted({_name(f) for f in outer if f not in inner} | {_name(f) for f in inner if f not in outer}))
-
-
-# --- opening --------------------------------------------------------------------------------------------------------
-
-_CIPHERS = {"aes128_cbc": 16, "aes192_cbc": 24, "aes256_cbc": 32}
-
-
-def decrypt(mail: bytes, key: Decrypter) -> bytes:
-    """What a mail encrypted for this certificate holds. Raises BadDocument, KeyUnavailable when the key is not for that."""
-    if "keyEncipherment" not in parse_certificate(key.certificate).key_usage:
-        raise errors.KeyUnavailable(usage=tr("déchiffrement", "decryption"))
-    message = parse_mail(mail)
-    if message.get_content_type() not in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
-        raise bad_mail(tr("message non chiffré", "the message is not encrypted"))
-    try:
-        payload = message.get_payload(decode=True)
-        return _open(payload if isinstance(payload, bytes) else b"", key)
-    except errors.CpxError:
-        raise
-    except Exception:  # see signeddata: many kinds, one meaning; and no word on why the decryption failed
-        raise bad_mail(tr("message chiffré illisible", "the encrypted message cannot be read")) from None
-
-
-def _open(der: bytes, key: Decrypter) -> bytes:
-    envelope = asn1_cms.ContentInfo.load(der, strict=True)
-    if envelope["content_type"].native != "enveloped_data":
-        raise bad_mail(tr("message non chiffré", "the message is not encrypted"))
-    data = envelope["content"]
-    certificate = x509.Certificate.load(key.certificate)
-    for choice in data["recipient_infos"]:
-        if choice.name == "ktri" and _is_for(choice.chosen["rid"], certificate):
-            break
-    else:
-        raise bad_mail(tr("message chiffré pour une autre carte", "the message is encrypted for another card"))
-    if choice.chosen["key_encryption_algorithm"]["algorithm"].native != "rsaes_pkcs1v15":
-        raise errors.MechanismUnavailable(mechanism=choice.chosen["key_encryption_algorithm"]["algorithm"].native)
-    info = data["encrypted_content_info"]
-    algorithm = info["content_encryption_algorithm"]
-    length = _CIPHERS.get(algorithm["algorithm"].native)
-    if length is None:
-        raise errors.MechanismUnavailable(mechanism=algorithm["algorithm"].native)
-    session = _session_key(key, choice.chosen["encrypted_key"].native, length)
-    decryptor = Cipher(algorithms.AES(session), modes.CBC(algorithm["parameters"].native)).decryptor()
-    padded = decryptor.update(info["encrypted_content"].native) + decryptor.finalize()
-    unpadder = block_padding.PKCS7(128).unpadder()
-    return unpadder.update(padded) + unpadder.finalize()
-
-
-def _session_key(key: Decrypter, cryptogram: bytes, length: int) -> bytes:
-    """RFC 3218: a wrong session key is replaced by a random one, so that nothing tells which step failed."""
-    substitute = secrets.token_bytes(length)
-    try:
-        found = key.decrypt(cryptogram)
-    except ValueError:
-        return substitute
-    return found if len(found) == length else substitute
-
-
-def _is_for(recipient: asn1_cms.RecipientIdentifier, certificate: x509.Certificate) -> bool:
-    if recipient.name == "subject_key_identifier":
-        return bool(certificate.key_identifier == recipient.chosen.native)
-    identifier = recipient.chosen
-    return bool(
-        identifier["issuer"].dump() == certificate.issuer.dump()
-        and identifier["serial_number"].native == certificate.serial_number
-    )

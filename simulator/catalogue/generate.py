@@ -245,6 +245,7 @@ def _odd() -> list[Entry]:
         doctor("opposee-sans-motif", "en opposition, sans motif", [one], revocation={"days_ago": 0, "reason": "unspecified"}),
         doctor("categorie-reelle", "carte qui se dit réelle, d'une autorité de test", [one], category="real"),
         doctor("bits-inutiles", "signature de certificat à bits inutilisés", [one], odd_signature_bits=True),
+        doctor("chiffrement", "certificat d'authentification qui permet de chiffrer", [one], key_encipherment=True),
     ]
 
 

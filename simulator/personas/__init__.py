@@ -21,6 +21,7 @@ from .model import (
     Revocation,
     RevocationReason,
     Situation,
+    Update,
 )
 from .reader import Table
 from .tables import FUTURE_PROFESSIONS, PROFESSIONS
@@ -87,6 +88,7 @@ def _persona(name: str, top: Table) -> Persona:
         billing=_billing(billing) if billing else None,
         revocation=_revocation(revocation) if revocation else None,
         odd_signature_bits=top.flag("odd_signature_bits"),
+        key_encipherment=top.flag("key_encipherment"),
         key_set=top.optional_text("key_set", r"[a-z0-9-]{1,32}"),
         category=cast(Category, top.optional_text("category", "|".join(get_args(Category))) or "test"),
     )
@@ -121,6 +123,7 @@ def _card(table: Table) -> Card:
         serial_cps3=serial.text("cps3", r"\d{8}"),
         serial_cps4=serial.text("cps4", r"\d{8}"),
         expires_in_days=table.number("expires_in_days", -1095, 1095),
+        update=cast("Update | None", table.optional_text("update", "|".join(get_args(Update)))),
     )
     serial.end()
     table.end()

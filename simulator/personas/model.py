@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Literal
 
@@ -24,12 +24,16 @@ class PersonaError(ValueError):
         self.english = english
 
 
+Update = Literal["complete", "interrupted"]
+
+
 @dataclass(frozen=True)
 class Card:
     number: str  # 10 digits, printed on the card, in its label and certificates
     serial_cps3: str  # 8 digits of the chip, in EF.SN.ICC
     serial_cps4: str
     expires_in_days: int  # counted from the day of generation; negative: already expired
+    update: Update | None = None  # what EF_ACTUA of a CPS3 says; None: it has none
 
     def valid_until(self, today: date) -> date:
         return today + timedelta(days=self.expires_in_days)
@@ -127,6 +131,8 @@ class Persona:
     revocation: Revocation | None = None
     # Some real cards hold certificates whose signature BIT STRING states a wrong number of unused bits.
     odd_signature_bits: bool = False
+    # The authentication certificate allows keyEncipherment: mails can be encrypted for it. None seen on real cards.
+    key_encipherment: bool = field(default=False, repr=False)
     # Cards of the same set hold the same key pairs, which saves making them; None: keys of its own.
     key_set: str | None = None
     # What certificates and data say the card is (table G01); a test authority issues it all the same.

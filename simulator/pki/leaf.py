@@ -150,7 +150,7 @@ def _usage(persona: Persona, usage: Usage, dates: tuple[datetime, datetime]) -> 
 def serial_number(persona: Persona, usage: Usage, key: RSAPrivateKey, issuer_key: RSAPrivateKey, today: date) -> int:
     """16 bytes, the same for the same certificate, others as soon as anything in it changes: issuer and number name one."""
     keys = authorities.identifier(key).digest + authorities.identifier(issuer_key).digest
-    content = repr((persona, usage, validity(persona, today))).encode()
+    content = repr((persona, usage, validity(persona, today))).encode() + b"encipherment" * persona.key_encipherment
     digest = bytearray(hashlib.sha256(content + keys).digest()[:16])
     digest[0] = digest[0] & 0x3F | 0x40
     return int.from_bytes(digest, "big")
@@ -173,7 +173,14 @@ def leaf_certificate(
         .add_extension(x509.BasicConstraints(False, None), critical=False)
         .add_extension(authorities.identifier(key), critical=False)
         .add_extension(authorities.authority_identifier(issuer_key), critical=False)
-        .add_extension(authorities.key_usage(digital_signature=not signing, content_commitment=signing), critical=True)
+        .add_extension(
+            authorities.key_usage(
+                digital_signature=not signing,
+                content_commitment=signing,
+                key_encipherment=persona.key_encipherment and not signing,
+            ),
+            critical=True,
+        )
         .add_extension(authorities.policies(_POLICY), critical=False)
     )
     for extension in _usage(persona, usage, dates) + where_to_look(issuer) + _what_the_card_is(persona):

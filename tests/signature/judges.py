@@ -81,6 +81,17 @@ class Judges:
         done = self.run(*line)
         return done.returncode == 0 and "VALIDSIG" in done.stdout
 
+    def gpgsm_encrypt(self, content: bytes, certificate: bytes) -> bytes:
+        """A CMS in PEM, which is what GnuPG encrypts for a certificate."""
+        path = self.put("to.crt", certificate)
+        home = ["gpgsm", "--homedir", str(self.home), "--batch", "--disable-dirmngr"]
+        assert self.run(*home, "--import", path).returncode == 0
+        name = hashlib.sha1(certificate).hexdigest().upper()  # noqa: S324 - how GnuPG names certificates
+        more = ["--disable-crl-checks", "--disable-policy-checks", "--yes", "--armor", "-o", "gpg.p7m"]
+        done = self.run(*home, *more, "--recipient", f"0x{name}", "--encrypt", self.put("gpg.txt", content))
+        assert done.returncode == 0, done.stderr
+        return (self.folder / "gpg.p7m").read_bytes()
+
     def pyhanko(self, signature: bytes, content: bytes) -> bool:
         """The library, from the bytes alone."""
         from pyhanko.sign.validation.generic_cms import validate_sig_integrity

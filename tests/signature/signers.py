@@ -33,6 +33,3 @@ class SoftSigner:
     def sign(self, digest: bytes) -> bytes:
         self.calls += 1
         return self.key.sign(digest, FORMS[self.padding], Prehashed(SHA256()))
-
-    def decrypt(self, cryptogram: bytes) -> bytes:
-        return self.key.decrypt(cryptogram, forms.PKCS1v15())

@@ -11,9 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 from judges import Judges
 from signers import SoftSigner
@@ -21,7 +19,6 @@ from signers import SoftSigner
 from cpxd import errors
 from cpxd.config import Settings
 from cpxd.service import signing as service
-from cpxd.signature import smime
 from cpxd.signature.cms import Content
 from cpxd.signature.options import Format, Options
 from cpxd.signature.signer import RsaKey
@@ -116,59 +113,3 @@ def test_the_key_is_honest(plain: SoftSigner) -> None:
     with pytest.raises(TypeError):
         key.private_numbers()
     assert plain.calls == 0
-
-
-# -- encrypted mail ------------------------------------------------------------------------------------------------
-
-
-class Receiver(SoftSigner):
-    """A persona whose certificate allows keyEncipherment: none of those that come with the simulator has one yet."""
-
-    def allow(self) -> Receiver:
-        original = x509.load_der_x509_certificate(self.certificate)
-        usage = x509.KeyUsage(True, False, True, False, False, False, False, False, False)
-        builder = x509.CertificateBuilder().subject_name(original.subject).issuer_name(original.issuer)
-        builder = builder.serial_number(original.serial_number).public_key(self.key.public_key())
-        builder = builder.not_valid_before(original.not_valid_before_utc).not_valid_after(original.not_valid_after_utc)
-        self.certificate = builder.add_extension(usage, True).sign(self.key, SHA256()).public_bytes(serialization.Encoding.DER)
-        return self
-
-
-def enveloped(certificate: bytes, text: bytes, algorithm: type = algorithms.AES256) -> bytes:
-    builder = pkcs7.PKCS7EnvelopeBuilder().set_data(text).add_recipient(x509.load_der_x509_certificate(certificate))
-    return builder.set_content_encryption_algorithm(algorithm).encrypt(serialization.Encoding.SMIME, [pkcs7.PKCS7Options.Binary])
-
-
-@pytest.mark.parametrize("algorithm", [algorithms.AES128, algorithms.AES256])
-def test_encrypted_mail_is_opened(plain: SoftSigner, pki: object, algorithm: type) -> None:
-    receiver = Receiver(pki, usage="authentication").allow()  # type: ignore[arg-type]
-    mail = enveloped(receiver.certificate, documents.MAIL, algorithm)
-    assert smime.decrypt(mail, receiver) == documents.MAIL
-    with pytest.raises(errors.KeyUnavailable):
-        smime.decrypt(enveloped(plain.certificate, b"x"), plain)
-    other = Receiver(pki, "cps-infirmier", "authentication").allow()  # type: ignore[arg-type]
-    for wrong in (enveloped(other.certificate, b"x"), mail[: len(mail) // 2], documents.MAIL):
-        with pytest.raises(errors.BadDocument):
-            smime.decrypt(wrong, receiver)
-
-
-def test_mail_opened_by_openssl(judges: Judges, pki: object) -> None:
-    """What OpenSSL encrypts we open."""
-    receiver = Receiver(pki, usage="authentication").allow()  # type: ignore[arg-type]
-    certificate = judges.put(
-        "r.pem", x509.load_der_x509_certificate(receiver.certificate).public_bytes(serialization.Encoding.PEM)
-    )
-    line = [
-        "openssl",
-        "cms",
-        "-encrypt",
-        "-aes256",
-        "-binary",
-        "-in",
-        judges.put("m", documents.MAIL),
-        "-out",
-        "m.p7m",
-        certificate,
-    ]
-    assert judges.run(*line).returncode == 0
-    assert smime.decrypt((judges.folder / "m.p7m").read_bytes(), receiver) == documents.MAIL
