@@ -31,7 +31,7 @@ bench: build test-packages
 	$(BIN)/python bench/pkcs11.py
 	$(BIN)/python bench/signatures.py
 
-conformance: build test-packages ## pkcs11-check over the module; MODELS="cps3 cps4" for both cards
+conformance: build test-packages ## pkcs11-check over the module, both cards; MODELS=softhsm2: beside SoftHSM2 directly
 	$(BIN)/python tools/conformance.py $(MODELS)
 
 soak: build test-packages ## faults for SOAK_SECONDS (600), SOAK_CYCLES (10,000) times in and out, SOAK_SWAPS (500) swaps before each browser: an hour

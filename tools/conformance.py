@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make conformance`: pkcs11-check over the module, the daemon and a simulated card, held against tools/conformance.expected.
 
+Model softhsm2 is another comparison: SoftHSM2 directly, and the same behind Debian's `p11-kit server` and our module; no test may
+end worse there than directly, but those that are listed. It takes most of an hour.
+
 pkcs11-check needs Python 3.12 or later, which the project does not: without one on PATH nothing is run, and a line says so.
 It lives in a virtual environment that ends with the run. Records stay in build/conformance.
 Exit: 0 as expected or not run; 1 an unlisted failure, a crash, a timeout or a try spent; 2 it could not be run.
@@ -9,6 +12,7 @@ Exit: 0 as expected or not run; 1 an unlisted failure, a crash, a timeout or a t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import os
@@ -17,8 +21,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +37,10 @@ EXPECTED = Path(__file__).with_name("conformance.expected")
 RECORDS = ROOT / "build" / "conformance"
 PACKAGE = "pkcs11-check==0.2.3"
 PYTHONS = ("python3.14", "python3.13", "python3.12", "python3", "python")
-MODELS = ("cps3", "cps4")
+CARDS = ("cps3", "cps4")
+STOCK = "softhsm2"
+MODELS = (*CARDS, STOCK)
+SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 TEST_SECONDS = 60
 RUN_SECONDS = 3600
 _ASK = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))"
@@ -100,7 +108,7 @@ def install(python: str, folder: Path) -> Path:
     return folder / "bin" / "pkcs11-check"
 
 
-def check(program: Path, environment: Mapping[str, str], model: str) -> dict[str, Any]:
+def check(program: Path, environment: Mapping[str, str], model: str, module: Path = MODULE) -> dict[str, Any]:
     """The results as pkcs11-check writes them. One process a file of tests, its fast profile. Raises CannotRun."""
     results, log = RECORDS / f"{model}.json", RECORDS / f"{model}.log"
     results.unlink(missing_ok=True)
@@ -108,7 +116,7 @@ def check(program: Path, environment: Mapping[str, str], model: str) -> dict[str
         program,
         "test",
         "--module",
-        MODULE,
+        module,
         "--skip-slow",
         "--isolation",
         "file",
@@ -141,11 +149,15 @@ def check(program: Path, environment: Mapping[str, str], model: str) -> dict[str
     return found
 
 
-def bad_tests(results: Mapping[str, Any]) -> list[str]:
-    """`file::class::test[parameters]` of all that neither passed nor was skipped nor was expected by the suite itself."""
-    good = ("passed", "skipped", "xfailed")
+def outcomes(results: Mapping[str, Any]) -> dict[str, str]:
+    """By `file::class::test[parameters]`."""
     tests = (test for unit in results["units"] for test in unit.get("tests", ()))
-    return sorted({test["nodeid"].rpartition("/testcases/")[2] for test in tests if test["outcome"] not in good})
+    return {test["nodeid"].rpartition("/testcases/")[2]: test["outcome"] for test in tests}
+
+
+def bad_tests(results: Mapping[str, Any]) -> list[str]:
+    """All that neither passed nor was skipped nor was expected by the suite itself."""
+    return sorted(name for name, outcome in outcomes(results).items() if outcome not in ("passed", "skipped", "xfailed"))
 
 
 def tries(card: VirtualCard) -> dict[str, int]:
@@ -160,11 +172,13 @@ def refused_codes(handle: CardHandle) -> int:
     )
 
 
-def report(model: str, results: Mapping[str, Any], listed: Iterable[Expected], spent: int) -> bool:
-    """Print it. True: nothing but what is listed."""
-    summary, bad = results["summary"], bad_tests(results)
-    print(f"{model}: " + ", ".join(f"{summary[name]} {name}" for name in _SHOWN) + f"; {spent} tries of the codes spent")
-    mine = [expected for expected in listed if model in expected.models]
+def counts(results: Mapping[str, Any]) -> str:
+    return ", ".join(f"{results['summary'][name]} {name}" for name in _SHOWN)
+
+
+def show_reasons(model: str, bad: Iterable[str], listed: Iterable[Expected]) -> list[str]:
+    """Print why these are bad. Those that are not listed."""
+    bad, mine = list(bad), [expected for expected in listed if model in expected.models]
     reasons = Counter(next((e.reason for e in mine if e.covers(model, name)), "") for name in bad)
     unlisted = [name for name in bad if not any(e.covers(model, name) for e in mine)]
     for reason, count in reasons.most_common():
@@ -173,7 +187,15 @@ def report(model: str, results: Mapping[str, Any], listed: Iterable[Expected], s
         print(f"       {name}")
     for expected in mine:
         if not any(expected.covers(model, name) for name in bad):
-            print(f"  expected to fail, and does not: {expected.pattern}")
+            print(f"  listed, and does not happen: {expected.pattern}")
+    return unlisted
+
+
+def report(model: str, results: Mapping[str, Any], listed: Iterable[Expected], spent: int) -> bool:
+    """Print it. True: nothing but what is listed."""
+    summary, bad = results["summary"], bad_tests(results)
+    print(f"{model}: {counts(results)}; {spent} tries of the codes spent")
+    unlisted = show_reasons(model, bad, listed)
     worst = [name for name in _NEVER if summary.get(name)]
     if worst:
         print(f"  not to be had at all: {', '.join(f'{name} {summary[name]}' for name in worst)}")
@@ -183,17 +205,63 @@ def report(model: str, results: Mapping[str, Any], listed: Iterable[Expected], s
     return not (unlisted or worst or lost or spent) and summary["passed"] > 0
 
 
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "P11TEST_", "VIRTUAL_ENV"))}
+
+
+@contextlib.contextmanager
+def softhsm(folder: Path) -> Iterator[dict[str, str]]:
+    """A new token, and a `p11-kit server` for it: the environment of who uses either. Raises CannotRun."""
+    (folder / "tokens").mkdir(parents=True)
+    settings, path = folder / "softhsm2.conf", folder / "socket"
+    settings.write_text(f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n", "utf-8")
+    environment = clean_environment() | {
+        "SOFTHSM2_CONF": str(settings),
+        "CPXD_PKCS11_SOCKET": str(path),
+        "CPXD_NO_START": "1",
+        "P11TEST_PIN": "1234",
+        "P11TEST_SO_PIN": "12345678",
+    }
+    make = ["softhsm2-util", "--init-token", "--free", "--label", "lab", "--pin", "1234", "--so-pin", "12345678"]
+    if subprocess.run(make, env=environment, capture_output=True, check=False).returncode:
+        raise CannotRun("softhsm2-util makes no token")
+    serve = ["p11-kit", "server", "-f", "--name", str(path), "--provider", str(SOFTHSM), "pkcs11:"]
+    with subprocess.Popen(serve, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 10
+            while not path.exists():
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise CannotRun("p11-kit server does not come up")
+                time.sleep(0.01)
+            yield environment
+        finally:
+            server.kill()  # its children, one for each connection, end with their connections
+
+
+def compare(program: Path, listed: Iterable[Expected]) -> bool:
+    """SoftHSM2 directly, and behind the stock server and our module. True: nothing worse but what is listed. Raises CannotRun."""
+    results = {}
+    for way, module in (("direct", SOFTHSM), ("module", MODULE)):
+        with tempfile.TemporaryDirectory() as folder, softhsm(Path(folder)) as environment:
+            results[way] = check(program, environment, f"{STOCK}-{way}", module)
+    for way, found in results.items():
+        print(f"{STOCK}, {way}: {counts(found)}")
+    direct, module_ = outcomes(results["direct"]), outcomes(results["module"])
+    worse = [name for name, outcome in direct.items() if outcome == "passed" and module_.get(name, "missing") != "passed"]
+    crashed = [name for name in ("crashed", "crash_limited", "child_crash") if results["module"]["summary"].get(name)]
+    return not show_reasons(STOCK, sorted(worse), listed) and not crashed
+
+
 def run(program: Path, model: str, listed: Iterable[Expected]) -> bool:
-    """With one card, as new."""
+    """With one card, as new. Raises CannotRun."""
+    if model == STOCK:
+        return compare(program, listed)
     with Lab([f"cps-medecin:{model}"], slots=1, daemon=True) as lab:
         handle = lab.card(0)
         if not isinstance(handle.card, VirtualCard):
             raise CannotRun("no counters on this card")
         before = tries(handle.card)
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "P11TEST_", "VIRTUAL_ENV"))
-        }
-        environment |= lab.env | {"CPXD_NO_START": "1", "P11TEST_PIN": "1234"}
+        environment = clean_environment() | lab.env | {"CPXD_NO_START": "1", "P11TEST_PIN": "1234"}
         results = check(program, environment, model)
         lost = sum(count - tries(handle.card)[reference] for reference, count in before.items())
         return report(model, results, listed, max(lost, refused_codes(handle)))
@@ -201,10 +269,10 @@ def run(program: Path, model: str, listed: Iterable[Expected]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="pkcs11-check over the module and a simulated card.")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{' or '.join(MODELS)} (default: cps4)")
-    models = parser.parse_args().models or ["cps4"]
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"{', '.join(MODELS)} (default: {' '.join(CARDS)})")
+    models = parser.parse_args().models or list(CARDS)
     if not set(models) <= set(MODELS):
-        parser.error(f"MODEL: {' or '.join(MODELS)}")
+        parser.error(f"MODEL: {', '.join(MODELS)}")
     python = find_python()
     if python is None:
         print("conformance: not run, no Python >= 3.12 on PATH")
