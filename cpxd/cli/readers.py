@@ -6,10 +6,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from cpxd import config
 from cpxd.card.registry import Kind
 from cpxd.cli.common import add_json, show_json
 from cpxd.errors import Exit, NoReader
 from cpxd.service.desk import Place, places
+from cpxd.service.seating import Seated, remarks, seated, slot_words
 from cpxd.text import tr
 
 
@@ -23,11 +25,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     found = places()
     if options.json:
-        show_json([_json(place) for place in found])
+        show_json([_json(here) for here in seated(found)])
     elif not found:
         raise NoReader()
     else:
-        print("\n".join(f"{place.state.name} : {_words(place)}" for place in found))
+        print("\n".join(_line(here) for here in seated(found)))
+        for remark in remarks(found, config.load()):
+            print(f"!  {remark}")
     return Exit.DONE if found else Exit.NO_READER
 
 
@@ -39,18 +43,36 @@ def _state(place: Place) -> str:
     return "card" if place.usable else "unsupported"
 
 
-def _json(place: Place) -> dict[str, object]:
+def _line(here: Seated) -> str:
+    known, slot = here.seat.known, str(slot_words(here.seat))
+    about = ", ".join(part for part in (known.model if known else "", slot) if part)
+    return f"{here.place.state.name}{f' [{about}]' if about else ''} : {_words(here.place)}"
+
+
+def _json(here: Seated) -> dict[str, object]:
+    place, seat = here.place, here.seat
     return {
         "reader": place.state.name,
         "state": _state(place),
         "atr": place.state.atr.hex().upper() or None,
         "card": place.kind.value if place.kind else None,
         "in_use": place.state.in_use,
+        "terminal": seat.terminal,
+        "model": seat.known.model if seat.known else None,
+        "slot": seat.number,
+        "slots": seat.count,
     }
 
 
 def _words(place: Place) -> str:
     kind = place.kind
+    if kind is Kind.VITALE and not place.state.mute:
+        return tr("carte Vitale, à laquelle rien n'est envoyé", "Vitale card, to which nothing is sent")
+    if kind is Kind.CPS2TER and not place.state.mute:
+        return tr(
+            "carte CPS2ter : elle n'est plus prise en charge, demandez une nouvelle carte",
+            "CPS2ter card: it is no longer supported, ask for a new card",
+        )
     return {
         "empty": tr("vide", "empty"),
         "mute": tr("carte muette (mal insérée ?)", "mute card (upside down?)"),

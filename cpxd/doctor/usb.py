@@ -3,31 +3,13 @@
 
 from __future__ import annotations
 
-import csv
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 from cpxd.doctor.machine import Machine
-from cpxd.text import Text
+from cpxd.reader.terminals import Terminal, by_usb
 
 _CCID_CLASS = "0b"  # bInterfaceClass: smart card
-_TERMINALS = Path(__file__).parent / "data" / "terminals.csv"
-
-
-@dataclass(frozen=True)
-class Terminal:
-    """A row of data/terminals.csv."""
-
-    usb: str
-    model: str
-    mode: str
-    driver: str
-    remedy: Text
-
-    @property
-    def in_ccid(self) -> bool:
-        return self.driver == "libccid"
 
 
 @dataclass(frozen=True)
@@ -37,20 +19,11 @@ class UsbReader:
     ccid: bool
     place: str  # name of the device in sysfs
     autosuspend: bool  # the kernel may power it down
-    terminal: Terminal | None
+    terminal: Terminal | None  # what is known of it
 
     @property
     def name(self) -> str:
         return self.terminal.model if self.terminal else self.product or self.usb
-
-
-@functools.cache
-def terminals() -> dict[str, Terminal]:
-    with _TERMINALS.open(encoding="utf-8", newline="") as file:
-        return {
-            row["usb"]: Terminal(row["usb"], row["model"], row["mode"], row["driver"], Text(row["remedy_fr"], row["remedy_en"]))
-            for row in csv.DictReader(file)
-        }
 
 
 def readers(machine: Machine) -> list[UsbReader]:
@@ -70,7 +43,7 @@ def _reader(machine: Machine, device: Path) -> UsbReader | None:
     usb = f"{vendor}:{product}"
     classes = {machine.text(path) for path in device.parent.glob(f"{device.name}:*/bInterfaceClass")}
     classes |= {machine.text(path) for path in device.glob("*:*/bInterfaceClass")}
-    terminal = terminals().get(usb)
+    terminal = by_usb(usb)
     if _CCID_CLASS not in classes and terminal is None:
         return None
     sleeps = machine.text(device / "power" / "control") == "auto"

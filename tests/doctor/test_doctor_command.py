@@ -10,7 +10,7 @@ import pytest
 from cpxd_lab import PIN, card, card_with_codes, cpxd, fails, image, tries, value, with_codes
 
 from cpxd import errors
-from cpxd.doctor import contacts, usb
+from cpxd.doctor import contacts
 from cpxd.doctor.explain import explain, table
 from cpxd.doctor.machine import Machine
 from cpxd.doctor.report import redact
@@ -174,13 +174,6 @@ def test_every_kind_of_card_has_somebody_to_ask(kind: str | None) -> None:
 def test_an_anonymous_card_is_its_responsible_persons_matter() -> None:
     assert "responsable" in contacts.advise("new_card", "CPE", anonymous=True).fr
     assert "TOPS" in contacts.advise("new_card", "CPE", anonymous=False).fr
-
-
-def test_terminals_have_well_formed_ids() -> None:
-    import re
-
-    assert "0b00:0090" in usb.terminals()
-    assert all(re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", key) for key in usb.terminals())
 
 
 def test_unblock_when_nothing_helps_any_more(lab: Lab) -> None:

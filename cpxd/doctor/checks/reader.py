@@ -7,6 +7,7 @@ from cpxd import errors
 from cpxd.doctor import usb
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, gesture, ok, warning
 from cpxd.doctor.visit import Visit
+from cpxd.reader.terminals import by_name
 from cpxd.text import Text
 
 
@@ -74,8 +75,9 @@ _DRIVERS = (
 
 def _usb(visit: Visit) -> Findings:
     plugged = usb.readers(visit.machine)
+    driven = any(_is_terminal(place.state.name) for place in visit.places())
     for reader in plugged:
-        if reader.terminal is not None and not reader.terminal.in_ccid:
+        if reader.terminal is not None and not reader.terminal.in_ccid and not driven:
             yield warning(
                 "usb",
                 "CPX-204",
@@ -102,6 +104,12 @@ def _usb(visit: Visit) -> Findings:
             )
     if not plugged:
         yield ok("usb", "Aucun lecteur USB à signaler.", "No USB reader to report on.")
+
+
+def _is_terminal(name: str) -> bool:
+    """Whether PC/SC shows a SESAM-Vitale terminal under this name: by its maker's driver, then."""
+    known = by_name(name)
+    return known is not None and known.kind == "sesam-vitale"
 
 
 FAMILY = Family(

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the cards in a terminal's slots tell a person, by their ATRs alone: a Vitale card is never sent anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cpxd import errors
+from cpxd.card.registry import Kind
+from cpxd.config import Settings
+from cpxd.reader import galssini
+from cpxd.reader.terminals import Seat, seats
+from cpxd.service.desk import Place
+from cpxd.text import Text
+
+_TWO = 2  # slots: one for the CPS, one for the Vitale card
+
+
+@dataclass(frozen=True)
+class Seated:
+    place: Place
+    seat: Seat
+
+
+def seated(places: Sequence[Place]) -> list[Seated]:
+    found = seats(place.state.name for place in places)
+    return [Seated(place, found[place.state.name]) for place in places]
+
+
+def slot_words(seat: Seat) -> Text:
+    """ "fente 2 sur 2", or nothing for a reader of one slot."""
+    if seat.count == 1:
+        return Text("", "")
+    return Text(f"fente {seat.number} sur {seat.count}", f"slot {seat.number} of {seat.count}")
+
+
+def remarks(places: Sequence[Place], settings: Settings) -> Iterator[Text]:
+    """Cards that seem to have been swapped, and a Vitale card that lies where a CPx card is looked for."""
+    terminals: dict[str, list[Seated]] = {}
+    for here in seated(places):
+        terminals.setdefault(here.seat.terminal, []).append(here)
+    roles = _roles(settings)
+    for slots in terminals.values():
+        vitale = [here for here in slots if here.place.kind is Kind.VITALE]
+        ours = [here for here in slots if here.place.usable]
+        if vitale and ours and len(slots) == _TWO and _swapped(ours[0], vitale[0], roles):
+            yield Text(
+                f"Cartes interverties, semble-t-il : la carte CPx est dans la fente {ours[0].seat.number}, la carte Vitale dans"
+                f" la fente {vitale[0].seat.number}. cpxd s'en accommode ; un logiciel de facturation peut les chercher"
+                " dans l'autre sens.",
+                f"The cards seem to be swapped: the CPx card is in slot {ours[0].seat.number}, the Vitale card in slot"
+                f" {vitale[0].seat.number}. cpxd does not mind; a billing program may look for them the other way round.",
+            )
+        elif vitale and not ours:
+            other = Text("", "")
+            if len(slots) > 1:
+                other = Text(" : votre carte CPx va dans l'autre fente", ": your CPx card goes into the other slot")
+            name = vitale[0].place.state.name
+            yield Text(f"« {name} » contient une carte Vitale{other.fr}.", f"“{name}” holds a Vitale card{other.en}.")
+
+
+def _swapped(ours: Seated, vitale: Seated, roles: dict[str, str]) -> bool:
+    """By galss.ini where it names these slots. Else by the order of its published sample, CPS first, which not all keep."""
+    told = roles.get(ours.place.state.name), roles.get(vitale.place.state.name)
+    if any(told):
+        return told[0] == "vitale" or told[1] == "cps"
+    known = ours.seat.known
+    return known is not None and known.kind == "sesam-vitale" and ours.seat.number > vitale.seat.number
+
+
+def _roles(settings: Settings) -> dict[str, str]:
+    """By PC/SC name, what galss.ini says a slot is for: "cps", "vitale"."""
+    path = galssini.find(settings.galss_ini)
+    if path is None:
+        return {}
+    try:
+        channels = galssini.load(path).channels
+    except errors.BadConfig:  # the doctor's finding
+        return {}
+    return {
+        channel.characteristics: unit.name.casefold()
+        for channel in channels
+        if channel.kind == galssini.PCSC
+        for unit in channel.units
+    }
