@@ -12,10 +12,11 @@ import os
 import select
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 from browser_display import DIES_WITH_US, NotSeen
-from browser_page import Browser, PageGone
+from browser_page import Browser, PageGone, in_own_mounts
 
 # fd 3: what it reads; fd 4: what it writes. The policy is only for browsers that nobody can answer for.
 _START = """
@@ -26,8 +27,9 @@ shift 3
 if [ -n "$policy" ]; then
   mount -t tmpfs none /etc/chromium
   mkdir -p /etc/chromium/policies/managed
-  cp "$policy" /etc/chromium/policies/managed/cpxd.json
+  cp "$policy" /etc/chromium/policies/managed/test.json
 fi
+if [ -n "${CPX_TEST_BEFORE:-}" ]; then sh -c "$CPX_TEST_BEFORE"; fi
 exec "$@"
 """
 _ANY = {"AutoSelectCertificateForUrls": ['{"pattern":"https://localhost","filter":{}}']}
@@ -49,6 +51,8 @@ _OPTIONS = [
 
 class Chromium(Browser):
     name = "chromium"
+    options: tuple[str, ...] = ()
+    _policy: Path | None = None
     pin_window = "Unlock Security Device|Sign In|Sign in|Déverrouiller|Connexion au jeton"
 
     def _prepare(self, ca: str) -> None:
@@ -58,12 +62,9 @@ class Chromium(Browser):
 
     def _start(self) -> None:
         to_read, to_write = os.pipe(), os.pipe()
-        user = [] if os.getuid() == 0 else ["--map-root-user"]
         command = [
             *DIES_WITH_US,
-            "unshare",
-            "--mount",
-            *user,
+            *in_own_mounts(),
             "bash",
             "-c",
             _START,
@@ -71,11 +72,12 @@ class Chromium(Browser):
             str(to_read[0]),
             str(to_write[1]),
         ]
-        command += [str(self._policy), "chromium", *_OPTIONS, f"--user-data-dir={self.home / 'profile'}"]
+        command += [str(self._policy or ""), "chromium", *_OPTIONS, *self.options, f"--user-data-dir={self.home / 'profile'}"]
         command += ["--headless=new"] if self.display is None else ["--window-size=1200,800"]
+        environment = {**self.environment, "CPX_TEST_BEFORE": self.before}
         with (self.home / "browser.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "about:blank"], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*command, "about:blank"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, pass_fds=[to_read[0], to_write[1]],
             )  # fmt: skip
         os.close(to_read[0])

@@ -8,10 +8,10 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from browser_display import DIES_WITH_US, NotSeen
-from browser_page import Browser, PageGone
+from browser_page import Browser, PageGone, in_own_mounts
 
 _PREFERENCES = {
     "security.default_personal_cert": "Select Automatically",
@@ -30,7 +30,6 @@ _PREFERENCES = {
     "intl.accept_languages": "fr",
     "marionette.port": 0,
 }
-_CAPABILITIES = {"pageLoadStrategy": "none", "unhandledPromptBehavior": "ignore"}
 _GONE = (
     "unexpected alert open",
     "no such window",
@@ -44,6 +43,7 @@ _GONE = (
 class Firefox(Browser):
     name = "firefox"
     pin_window = "Password Required|Primary Password"
+    capabilities: ClassVar[dict[str, Any]] = {"pageLoadStrategy": "none", "unhandledPromptBehavior": "ignore"}
 
     def _prepare(self, ca: str) -> None:
         self._profile = self.home / "profile"
@@ -55,12 +55,14 @@ class Firefox(Browser):
         command = [*DIES_WITH_US, "firefox-esr", "--marionette", "--no-remote", "--profile", str(self._profile)]
         if self.display is None:
             command.append("--headless")
+        if self.before:
+            command = [*DIES_WITH_US, *in_own_mounts(), "sh", "-c", f'{self.before}\nexec "$@"', "sh", *command]
         with (self.home / "browser.log").open("wb") as log:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self._wire = _Marionette(self._port())
-        self._wire.ask("WebDriver:NewSession", **_CAPABILITIES)
+        self._wire.ask("WebDriver:NewSession", **self.capabilities)
 
     def _port(self) -> int:
         active: Path = self._profile / "MarionetteActivePort"

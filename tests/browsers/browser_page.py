@@ -27,12 +27,18 @@ class PageGone(Exception):
     """The page changed while it was asked something."""
 
 
+def in_own_mounts() -> list[str]:
+    """Before a command: what it mounts, it alone sees."""
+    return ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]
+
+
 class Browser(ABC):
     """`environment`: of the card's lab. `ca`: whom the sandbox's servers are vouched for by. `display`: None runs it headless.
     `module`: the PKCS#11 module it loads.
     """
 
     name: str
+    before: str = ""  # a shell script, run as root in mounts of its own before the browser is
 
     def __init__(self, environment: Mapping[str, str], ca: str, display: str | None = None, module: Path = MODULE) -> None:
         self.home = Path(tempfile.mkdtemp(prefix=f"cpx-{self.name}-"))

@@ -13,7 +13,7 @@ from browser_display import Display
 from browser_firefox import Firefox
 from browser_page import Browser
 
-sys.path.append(str(Path(__file__).parents[1] / "clients"))  # its TLS server
+sys.path += [str(Path(__file__).parents[1] / name) for name in ("clients", "api")]  # the TLS server; the API's lab, the validator
 BROWSERS: list[type[Browser]] = [Firefox, Chromium]
 
 
