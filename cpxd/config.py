@@ -50,7 +50,7 @@ class Settings:
     # codes are typed on the keypad of a reader that has one, unless it is named here (docs/DIALOG.md)
     pinpad_use: str = field(default="auto", metadata={"choices": ("auto", "never")})
     pinpad_ignore: str = ""  # parts of the names of readers whose keypad is not used, separated by ";"
-    pinpad_timeout: int = field(default=30, metadata={"least": 5, "limit": 40})  # for one entry on the keypad
+    pinpad_timeout: int = field(default=30, metadata={"least": 5, "limit": 35})  # for one entry on the keypad
     pkcs11_chain: str = ""  # folder of more issuing certificates to offer (test authorities)
     login_idle: int = field(default=14400, metadata={"limit": 86400})  # unused that long, a login ends; 0: never
     login_on_removal: str = field(default="logout", metadata={"choices": ("logout", "lock", "hook")})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from cpxd import errors
 from cpxd.card.application import Code
 from cpxd.config import Settings
+from cpxd.reader.pinpad import Ask
 from cpxd.secret import Secret
 from cpxd.service.hub import Slot
 
@@ -29,6 +30,9 @@ class Asker(Protocol):
 
     async def confirm_last_try(self, slot: Slot, code: Code) -> bool:
         """Whether the person typed "dernier"."""
+
+    async def on_pad(self, slot: Slot, ask: Ask) -> None:
+        """Say what is to be typed on the reader, until it is cancelled; Refused when the person closes it."""
 
     def close(self, slot: Slot, *, dead_only: bool = False) -> None:
         """The sessions that a dialog was about are gone: it ends as if it were refused. `dead_only`: those of a past life."""
@@ -60,6 +64,11 @@ class Person:
     async def confirm_last_try(self, slot: Slot, code: Code) -> bool:
         with self._pinentry(slot) as (pinentry, who):
             return await pinentry.run(pinentry.confirm_last_try, who, _card(slot), code)
+
+    async def on_pad(self, slot: Slot, ask: Ask) -> None:
+        tries = None if ask == "new" else _tries(slot, Code.UNBLOCK if ask == "unblock" else Code.PIN)
+        with self._pinentry(slot) as (pinentry, who):
+            await pinentry.run(pinentry.on_pad, who, _card(slot), ask, tries)
 
     def close(self, slot: Slot, *, dead_only: bool = False) -> None:
         for pinentry, (about, life) in tuple(self._open.items()):

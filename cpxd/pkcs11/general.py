@@ -8,7 +8,6 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cpxd.card.session import CodeStates
 from cpxd.config import Settings
 from cpxd.pkcs11.application import Application
 from cpxd.pkcs11.ck import CKF_DONT_BLOCK, CKR, DIGESTS, HASH_RSA_PKCS, HASH_RSA_PSS, MechanismFlag, SlotFlag, TokenFlag
@@ -16,8 +15,9 @@ from cpxd.pkcs11.ck import CKM as M
 from cpxd.pkcs11.ck import UNAVAILABLE as UNKNOWN
 from cpxd.pkcs11.rv import Failure
 from cpxd.pkcs11.wire import Length
+from cpxd.reader.pinpad import NONE
 from cpxd.service.hub import Slot
-from cpxd.service.slot import MOST_PIN_TRIES, MOST_UNBLOCK_TRIES
+from cpxd.service.logins import MOST_PIN_TRIES, MOST_UNBLOCK_TRIES
 from cpxd.service.token import Token
 from cpxd.version import __version__
 
@@ -87,7 +87,7 @@ def _token_info(app: Application, slot: Slot, token: Token) -> Answer:
         padded(about.manufacturer or "", 32),
         padded(_MODEL, 16),
         serial,
-        _token_flags(app.settings, slot.codes),
+        _token_flags(app.settings, slot),
         0,  # as many sessions as wanted
         len(sessions),
         0,
@@ -104,11 +104,12 @@ def _token_info(app: Application, slot: Slot, token: Token) -> Answer:
     )
 
 
-def _token_flags(settings: Settings, codes: CodeStates | None) -> int:
+def _token_flags(settings: Settings, slot: Slot) -> int:
+    codes = slot.codes
     flags = TokenFlag.TOKEN_INITIALIZED | TokenFlag.USER_PIN_INITIALIZED
     if settings.pkcs11_pin != "agent":
         flags |= TokenFlag.LOGIN_REQUIRED
-    if settings.pkcs11_pin == "protected":
+    if settings.pkcs11_pin == "protected" or (settings.pkcs11_pin == "host" and slot.keypad != NONE):
         flags |= TokenFlag.PROTECTED_AUTHENTICATION_PATH
     if codes is not None:
         low = TokenFlag.USER_PIN_COUNT_LOW, TokenFlag.USER_PIN_FINAL_TRY, TokenFlag.USER_PIN_LOCKED

@@ -14,8 +14,11 @@ from cpxd.pkcs11.application import Application, Session
 from cpxd.pkcs11.ck import CKR
 from cpxd.pkcs11.frames import Pin
 from cpxd.pkcs11.rv import Failure
+from cpxd.reader.pinpad import NONE, Announce
 from cpxd.secret import Secret
+from cpxd.service.desk import OnReader
 from cpxd.service.hub import Slot
+from cpxd.service.keypad import Guard, at_the_reader
 
 T = TypeVar("T")
 Answer = tuple[Any, ...]
@@ -94,11 +97,16 @@ async def login(app: Application, handle: int, user: int, pin: Pin) -> Answer:
         raise Failure(CKR.SESSION_READ_ONLY_EXISTS)
     if pin.unfit:
         raise Failure(CKR.PIN_INCORRECT)
-    if pin.secret is not None:
-        await prove(app, session, code, pin.secret)
+    if (secret := _given(slot, pin)) is not None:
+        await prove(app, session, code, secret)
     else:
-        await _by_dialog(app, session, code)
+        await _by_person(app, session, code)
     return ()
+
+
+def _given(slot: Slot, pin: Pin) -> Secret | None:
+    """The PIN that a program brings. An empty one for a reader with a keypad is none: not all programs can say NULL."""
+    return None if pin.secret is not None and not len(pin.secret) and slot.keypad != NONE else pin.secret
 
 
 async def login_user(app: Application, handle: int, user: int, pin: Pin, name: Pin) -> Answer:
@@ -108,8 +116,8 @@ async def login_user(app: Application, handle: int, user: int, pin: Pin, name: P
     return await login(app, handle, user, pin)
 
 
-async def _by_dialog(app: Application, session: Session, code: Code) -> None:
-    if app.settings.pkcs11_pin == "host":
+async def _by_person(app: Application, session: Session, code: Code) -> None:
+    if app.settings.pkcs11_pin == "host" and session.slot.keypad == NONE:
         raise Failure(CKR.ARGUMENTS_BAD)
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -120,9 +128,39 @@ async def _by_dialog(app: Application, session: Session, code: Code) -> None:
 
 
 async def ask_and_prove(app: Application, session: Session, code: Code) -> None:
-    """Our dialog, then VERIFY."""
+    """The keypad of the reader, or our dialog; then VERIFY."""
+    if session.slot.keypad != NONE:
+        log_in = session.slot.login if code is Code.PIN else session.slot.login_unblock
+
+        def do(typed: OnReader, last: bool, guard: Guard) -> Coroutine[Any, Any, None]:
+            return log_in(app, typed, last_try=last, guard=guard)
+
+        await _on_reader(app, session, code, do, app.may_log_in)
+        return
     with await _asked(app, session, app.asker.code(session.slot, code)) as secret:
         await prove(app, session, code, secret)
+
+
+Typed = Callable[[OnReader, bool, Guard], Coroutine[Any, Any, None]]
+
+
+async def _on_reader(app: Application, session: Session, code: Code, do: Typed, check: Callable[[Session], None]) -> None:
+    """`do` with a code that is typed on the reader, while a dialog says so; the last try only as the settings or the person say.
+
+    `check` raises when the session does not want it any more: asked as Slot.login asks its guard.
+    """
+
+    async def once(last: bool) -> None:
+        def entry(announce: Announce, wanted: Guard) -> Coroutine[Any, Any, None]:
+            def guard() -> None:
+                wanted()
+                check(session)
+
+            return do(OnReader(announce), last, guard)
+
+        await _asked(app, session, at_the_reader(entry, lambda ask: app.asker.on_pad(session.slot, ask)))
+
+    await _careful(app, session, code, once)
 
 
 async def _asked(app: Application, session: Session, question: Coroutine[Any, Any, T]) -> T:
@@ -165,6 +203,9 @@ async def init_pin(app: Application, handle: int, pin: Pin) -> Answer:
     session = app.session_for_code(handle)
     if session.slot.logged_in(app) != "so":
         raise Failure(CKR.USER_NOT_LOGGED_IN)
+    if session.slot.keypad != NONE and not pin.unfit and _given(session.slot, pin) is None:
+        await _new_on_reader(app, session, lambda new, _, guard: session.slot.renew_pin(app, new, guard=guard))
+        return ()
     with await _new(app, session, pin) as new:
         await session.slot.renew_pin(app, new, guard=lambda: app.alive(session))
     return ()
@@ -177,6 +218,9 @@ async def set_pin(app: Application, handle: int, old: Pin, new: Pin) -> Answer:
         raise Failure(CKR.SESSION_READ_ONLY)
     if slot.logged_in(app) == "so":  # the unblock code of a card cannot be changed
         raise Failure(CKR.FUNCTION_NOT_SUPPORTED)
+    if slot.keypad != NONE and not old.unfit and not new.unfit and _given(slot, old) is None and _given(slot, new) is None:
+        await _new_on_reader(app, session, lambda both, last, guard: slot.change_pin(app, both, both, last_try=last, guard=guard))
+        return ()
     if new.secret is not None:
         _check_new(new)
     if old.unfit:
@@ -189,6 +233,13 @@ async def set_pin(app: Application, handle: int, old: Pin, new: Pin) -> Answer:
             lambda last: slot.change_pin(app, current, wanted, last_try=last, guard=lambda: app.alive(session)),
         )
     return ()
+
+
+async def _new_on_reader(app: Application, session: Session, do: Typed) -> None:
+    try:
+        await _on_reader(app, session, Code.PIN, do, app.alive)
+    except errors.BadPinFormat:
+        raise Failure(CKR.PIN_LEN_RANGE) from None
 
 
 async def _old(app: Application, session: Session, pin: Pin) -> Secret:

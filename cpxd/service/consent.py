@@ -26,7 +26,10 @@ from cpxd.dialog.display import DisplayHints
 from cpxd.dialog.pinentry import Pinentry
 from cpxd.dialog.reading import Reading
 from cpxd.files import read_small
+from cpxd.reader.pinpad import NONE, Announce, Ask
 from cpxd.secret import Secret
+from cpxd.service.desk import OnReader, Source
+from cpxd.service.keypad import Guard, at_the_reader
 from cpxd.service.logins import Client
 from cpxd.service.slot import Slot
 from cpxd.service.token import Token
@@ -39,6 +42,7 @@ _ASK_ONCE = Text("Accepter, pour cette fois ?", "Accept, this time?")
 _NAME = 60  # characters that a PIN dialog shows of a name
 _ROUNDS = 3  # times that a question answered too fast to have been read is asked
 _CHANGE = Text("changement du code", "change of the PIN")
+_UNBLOCK = Text("déblocage", "unblocking")
 
 
 def consent_file() -> Path:
@@ -173,11 +177,54 @@ class Asking:
 
         Raises as Slot.login, Refused, NoPinSource, CardChanged, CardReset. A cancelled call ends its work on the card first.
         """
+        if bound.slot.keypad != NONE:
+            client: Any = object()
+            try:
+                await self._on_reader(
+                    bound,
+                    purpose,
+                    lambda pin, last, guard: bound.slot.login(client, pin, last_try=last, guard=guard),
+                )
+            except BaseException:
+                await bound.slot.drop(client)
+                raise
+            return await _unbroken(self._then(bound, client, work))
         pin, last = await self._pin(bound, purpose)
         return await _unbroken(self._with(bound, pin, last, work))
 
+    async def _on_reader(
+        self,
+        bound: Binding,
+        purpose: Text,
+        do: Callable[[OnReader, bool, Guard], Coroutine[Any, Any, None]],
+        code: Code = Code.PIN,
+    ) -> None:
+        """`do` with a code that is typed on the reader, while a dialog says so. Raises as it does, Refused, LastTry."""
+        who, card, tries = await self._counted(bound, purpose, code)
+        bound.check()
+
+        def entry(announce: Announce, wanted: Guard) -> Coroutine[Any, Any, None]:
+            def guard() -> None:
+                wanted()
+                bound.check()
+
+            return do(OnReader(announce), tries == 1, guard)
+
+        async def dialog(ask: Ask) -> None:
+            pinentry = Pinentry(self.settings, self.hints)
+            await pinentry.run(pinentry.on_pad, who, card, ask, None if ask == "new" else tries)
+
+        await at_the_reader(entry, dialog)
+
     async def change(self, bound: Binding) -> None:
         """Ask for the PIN and a new one, and replace it. Raises as `proved`, BadPinFormat, PinsDiffer, SamePin."""
+        if bound.slot.keypad != NONE:
+            await self._on_reader(
+                bound,
+                _CHANGE,
+                lambda both, last, guard: bound.slot.change_pin(object(), both, both, last_try=last, guard=guard),
+            )
+            return
         old, last = await self._pin(bound, _CHANGE)
         with old:
             pinentry = Pinentry(self.settings, self.hints)
@@ -190,42 +237,50 @@ class Asking:
 
         Raises UnblockCodeBlocked, LastTry, WrongUnblockCode, and as `change`.
         """
-        state = (await bound.slot.count()).unblock
-        card, who, pinentry = bound.token.tree.information.label, self._short(), Pinentry(self.settings, self.hints)
-        if state.blocked:
-            raise errors.UnblockCodeBlocked()
-        last = state.tries_left == 1
-        if last and not await pinentry.run(pinentry.confirm_last_try, who, card, Code.UNBLOCK):
-            raise errors.LastTry()
+        if bound.slot.keypad != NONE:
+            await self._on_reader(
+                bound, _UNBLOCK, lambda both, last, guard: self._renew(bound, both, both, last, guard), Code.UNBLOCK
+            )
+            return
+        who, card, tries = await self._counted(bound, _UNBLOCK, Code.UNBLOCK)
+        pinentry = Pinentry(self.settings, self.hints)
         with (
-            await pinentry.run(pinentry.unblock_code, who, card, state.tries_left) as code,
+            await pinentry.run(pinentry.unblock_code, who, card, tries) as code,
             await pinentry.run(pinentry.new_pin, who, card) as new,
         ):
             bound.check()
-            await _unbroken(self._renew(bound, code, new, last))
+            await _unbroken(self._renew(bound, code, new, tries == 1, bound.check))
 
-    async def _renew(self, bound: Binding, code: Secret, new: Secret, last: bool) -> None:
+    async def _renew(self, bound: Binding, code: Source, new: Source, last: bool, guard: Guard) -> None:
         client: Any = object()
-        await bound.slot.login_unblock(client, code, last_try=last, guard=bound.check)
+        await bound.slot.login_unblock(client, code, last_try=last, guard=guard)
         try:
-            await bound.slot.renew_pin(client, new, guard=bound.check)
+            await bound.slot.renew_pin(client, new, guard=guard)
         except NotAllowed:
             raise errors.CardReset() from None
         finally:
             await bound.slot.drop(client)
 
     async def _pin(self, bound: Binding, purpose: Text) -> tuple[Secret, bool]:
+        who, card, tries = await self._counted(bound, purpose, Code.PIN)
+        pinentry = Pinentry(self.settings, self.hints)
+        return await pinentry.run(pinentry.pin, who, card, tries), tries == 1
+
+    async def _counted(self, bound: Binding, purpose: Text, code: Code) -> tuple[str, str, int]:
+        """Who asks and what for, in a dialog's words, and the tries left: the last one only if the person says so."""
         codes = await bound.slot.count()
         word = purpose.en if self.hints.language == "en" else purpose.fr
-        card = f"{bound.token.tree.information.label} · {word}"
-        who = self._short()
-        if codes.pin.blocked:
-            raise errors.PinBlockedForGood() if codes.unblock.blocked else errors.PinBlocked()
+        label = bound.token.tree.information.label
+        card, who = f"{label} · {word}" if word else label, self._short()
+        state = codes.pin if code is Code.PIN else codes.unblock
+        if codes.unblock.blocked and state.blocked:
+            raise errors.PinBlockedForGood() if code is Code.PIN else errors.UnblockCodeBlocked()
+        if state.blocked:
+            raise errors.PinBlocked()
         pinentry = Pinentry(self.settings, self.hints)
-        last = codes.pin.tries_left == 1
-        if last and not await pinentry.run(pinentry.confirm_last_try, who, card, Code.PIN):
+        if state.tries_left == 1 and not await pinentry.run(pinentry.confirm_last_try, who, card, code):
             raise errors.LastTry()
-        return await pinentry.run(pinentry.pin, who, card, codes.pin.tries_left), last
+        return who, card, state.tries_left
 
     def _short(self) -> str:
         """The end of a name says whose it is."""
@@ -237,13 +292,16 @@ class Asking:
         with pin:
             bound.check()
             await slot.login(client, pin, last_try=last)
+        return await self._then(bound, client, work)
+
+    async def _then(self, bound: Binding, client: Client, work: Callable[[Client], Awaitable[T]]) -> T:
         try:
             bound.check()
             return await work(client)
         except NotAllowed:
             raise errors.CardReset() from None
         finally:
-            await slot.drop(client)
+            await bound.slot.drop(client)
 
 
 async def _unbroken(work: Coroutine[Any, Any, T]) -> T:

@@ -81,6 +81,16 @@ def _checked(place: Place) -> Place:
     return place
 
 
+@dataclass(frozen=True)
+class OnReader:
+    """A code that will be typed on the reader. `announce` is called on the card's thread when it waits for the person."""
+
+    announce: Announce
+
+
+Source = Secret | OnReader
+
+
 class OpenCard:
     """The card in one reader, open until `close`. Every call runs on the card's own thread and is bounded in time."""
 
@@ -122,6 +132,12 @@ class OpenCard:
     def pinpad(self, session: CardSession, begin: Begin, announce: Announce) -> PinPad:
         """The keypad, for one operation of `run`; `announce` is called on the card's thread when it waits for the person."""
         return PinPad(session.link, self.keypad(session, begin), self.settings.pinpad_timeout, announce)
+
+    def entry(self, source: Source, most: int) -> tuple[Callable[[CardSession, Begin], Entry], int]:
+        """How an operation of `run` has a code, and how many entries on the reader it may wait for: `most`, or none."""
+        if isinstance(source, OnReader):
+            return (lambda session, begin: self.pinpad(session, begin, source.announce)), most
+        return (lambda session, begin: source), 0
 
     def _patience(self, entries: int) -> float:
         return entries * (self.settings.pinpad_timeout + GRACE)

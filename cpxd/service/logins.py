@@ -4,12 +4,79 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import AsyncIterator, Callable, Hashable
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from cpxd import errors
+from cpxd.card.session import CodeStates
 
 Client = Hashable  # one a connection
 Role = Literal["user", "so"]
+
+
+# errors after which a code was certainly not proved: one that a program gave; one entry on the reader's keypad
+NOT_PROVED = (
+    errors.BadPinFormat,
+    errors.SamePin,
+    errors.KnownWrongPin,
+    errors.LastTry,
+    errors.WrongPin,
+    errors.PinBlocked,
+)
+NOT_TYPED = (
+    *NOT_PROVED,
+    errors.WrongUnblockCode,
+    errors.UnblockCodeBlocked,
+    errors.PadCancelled,
+    errors.PadTimeout,
+    errors.PadUnable,
+)
+
+
+MOST_PIN_TRIES, MOST_UNBLOCK_TRIES = 3, 10  # when the card does not say (docs/CARDS.md)
+_FULL = -1
+
+
+def tries_told(outcome: BaseException | None) -> int | None:
+    """Tries left after an operation that sent a code, as its error tells; None when it does not. For `counted`."""
+    if isinstance(outcome, errors.WrongPin | errors.WrongUnblockCode):
+        return outcome.tries_left
+    if isinstance(outcome, errors.PinBlocked | errors.UnblockCodeBlocked):
+        return 0
+    if isinstance(outcome, errors.LastTry):
+        return 1
+    return _FULL if outcome is None else None
+
+
+def counted(known: CodeStates, role: Role, tries: int) -> CodeStates:
+    """The counters with what `tries_told` says of one: after a right code it is full again."""
+    if role == "user":
+        full = known.pin.max_tries or MOST_PIN_TRIES
+        return replace(known, pin=replace(known.pin, tries_left=full if tries == _FULL else tries))
+    full = known.unblock.max_tries or MOST_UNBLOCK_TRIES
+    return replace(known, unblock=replace(known.unblock, tries_left=full if tries == _FULL else tries))
+
+
+class CodeTurn:
+    """What proves or changes a code of a card does so alone. `typing`: a person is doing it on the reader."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.typing = False
+
+    @contextlib.asynccontextmanager
+    async def take(self, typed: int) -> AsyncIterator[None]:
+        """`typed`: entries on the reader. CodeBeingTyped at once: nobody is made to wait for a person at the reader."""
+        if self.typing:
+            raise errors.CodeBeingTyped()
+        self.typing = typed > 0
+        try:
+            async with self.lock:
+                yield
+        finally:
+            self.typing = self.typing and not typed
 
 
 @dataclass

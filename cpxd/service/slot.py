@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cpxd import errors, log
-from cpxd.apdu import Secret
 from cpxd.card import registry
 from cpxd.card.application import Mechanism, NotAllowed, Usage
 from cpxd.card.pin import REFUSED
@@ -23,22 +22,12 @@ from cpxd.config import Settings
 from cpxd.reader.link import ReaderState
 from cpxd.reader.pinpad import NONE, Abilities
 from cpxd.record.pkcs15 import DataObject
-from cpxd.record.sdo import PinState
 from cpxd.service.desk import OpenCard, Source
-from cpxd.service.logins import NOT_PROVED, NOT_TYPED, Client, CodeTurn, Logins, Role
+from cpxd.service.logins import NOT_PROVED, NOT_TYPED, Client, CodeTurn, Logins, Role, counted, tries_told
 from cpxd.service.token import Token, read_token
 
 T = TypeVar("T")
 _LOST = (errors.CardRemoved, errors.CardMute, errors.NoService, errors.CardChanged)
-MOST_PIN_TRIES, MOST_UNBLOCK_TRIES = 3, 10  # when the card does not say (docs/CARDS.md)
-_NOT_PROVED = (
-    errors.BadPinFormat,
-    errors.SamePin,
-    errors.KnownWrongPin,
-    errors.LastTry,
-    errors.WrongPin,
-    errors.PinBlocked,
-)
 _PATIENCE = 5.0  # seconds after which a card that could not be read is tried once more, if asked for
 
 Guard = Callable[[], None]
@@ -64,6 +53,7 @@ class Slot:
         self.error: errors.CpxError | None = None
         self.token: Token | None = None
         self.codes: CodeStates | None = None
+        self.keypad: Abilities = NONE  # of the reader, when it is to be used; known with the token
         self._settings = settings
         self._changed = changed
         self._left = left
@@ -73,7 +63,7 @@ class Slot:
         self._read_at = 0.0
         self._contents: dict[str, bytes] = {}  # data objects that were read, private ones while somebody is logged in
         self._logins = Logins(settings.login_idle, self._expired)
-        self._codes_lock = asyncio.Lock()  # held by what proves, changes or ends the proof of a code
+        self._turn = CodeTurn()  # held by what proves, changes or ends the proof of a code
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- the reader
@@ -110,6 +100,7 @@ class Slot:
         if self.token is not None:
             REFUSED.forget(self.token.root.serial.pan)
         self.token = self.codes = self.error = None
+        self.keypad = NONE
         self._contents.clear()
         if self._reading is not None:
             self._reading.cancel()
@@ -144,6 +135,7 @@ class Slot:
         error: errors.CpxError | None = None
         try:
             token, codes = await self._run(read_token)
+            keypad = await self._run(self._open().keypad)
         except errors.CpxError as failure:
             error = failure
         except NotAllowed:
@@ -151,7 +143,7 @@ class Slot:
         if insertion != self.insertion:
             return
         if error is None:
-            self.token, self.codes, self.error = token, codes, None
+            self.token, self.codes, self.keypad, self.error = token, codes, keypad, None
             taken = round((asyncio.get_running_loop().time() - started) * 1000)
             log.write("card-read", generation=token.generation, milliseconds=taken)
             if not token.signs_pss:
@@ -216,23 +208,38 @@ class Slot:
     def logged_in(self, client: Client) -> Role | None:
         return self._logins.role(client)
 
-    async def login(self, client: Client, pin: Secret, *, last_try: bool = False, guard: Guard = _nothing) -> None:
-        """VERIFY at once. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked.
+    async def login(self, client: Client, pin: Source, *, last_try: bool = False, guard: Guard = _nothing) -> None:
+        """VERIFY at once. Raises BadPinFormat, KnownWrongPin, LastTry, WrongPin, PinBlocked; CodeBeingTyped; as PinPad.
 
         `guard` raises when the client does not want it any more: asked just before VERIFY, and before the login counts.
         """
-        await self._prove(client, "user", lambda s, begin: s.verify(begin, pin, last_try=last_try), guard)
+        entry, typed = self._open().entry(pin, 1)
+        await self._prove(client, "user", lambda s, begin: s.verify(begin, entry(s, begin), last_try=last_try), guard, typed)
 
-    async def login_unblock(self, client: Client, code: Secret, *, last_try: bool = False, guard: Guard = _nothing) -> None:
-        """VERIFY of the unblock code. Raises BadPinFormat, KnownWrongPin, LastTry, WrongUnblockCode, UnblockCodeBlocked."""
-        await self._prove(client, "so", lambda s, begin: s.verify_unblock_code(begin, code, last_try=last_try), guard)
+    async def login_unblock(self, client: Client, code: Source, *, last_try: bool = False, guard: Guard = _nothing) -> None:
+        """VERIFY of the unblock code. Raises as `login`; WrongUnblockCode, UnblockCodeBlocked."""
+        entry, typed = self._open().entry(code, 1)
 
-    async def _prove(self, client: Client, role: Role, operation: Callable[[CardSession, Begin], None], guard: Guard) -> None:
+        def prove(session: CardSession, begin: Begin) -> None:
+            session.verify_unblock_code(begin, entry(session, begin), last_try=last_try)
+
+        await self._prove(client, "so", prove, guard, typed)
+
+    async def _prove(
+        self, client: Client, role: Role, operation: Callable[[CardSession, Begin], None], guard: Guard, typed: int
+    ) -> None:
         life = self.life
-        async with self._codes_lock:
+        async with self._turn.take(typed):
             self._still(life)  # while it waited here, the card may have left: the code was typed for that one
             guard()
-            await self._learning(role, operation)
+            try:
+                await self._learning(role, operation, typed)
+            except NOT_TYPED:
+                raise
+            except Exception:
+                if typed and not self._logins:  # what the reader said does not tell whether the code was proved
+                    await self._reset()
+                raise
             self._still(life)
             try:
                 guard()
@@ -265,31 +272,36 @@ class Slot:
             await self._ended("so")
 
     async def change_pin(
-        self, client: Client, old: Secret, new: Secret, *, last_try: bool = False, guard: Guard = _nothing
+        self, client: Client, old: Source, new: Source, *, last_try: bool = False, guard: Guard = _nothing
     ) -> None:
-        """Raises as login, and BadPinFormat or SamePin for the new one. Needs no login, and is none."""
+        """Raises as login, and BadPinFormat or SamePin for the new one. Needs no login, and is none. On the reader: both."""
         life = self.life
-        async with self._codes_lock:
+        current, typed = self._open().entry(old, 3)
+        wanted, _ = self._open().entry(new, 3)
+        async with self._turn.take(typed):
             self._still(life)
             guard()
             proved = True  # a change proves the PIN as a login does, and nobody asked for that
             try:
-                await self._learning("user", lambda s, begin: s.change(begin, old, new, last_try=last_try))
-            except _NOT_PROVED:
+                await self._learning(
+                    "user", lambda s, begin: s.change(begin, current(s, begin), wanted(s, begin), last_try=last_try), typed
+                )
+            except NOT_PROVED:
                 proved = False
                 raise
             finally:
                 if proved and not self._logins:
                     await self._reset()
 
-    async def renew_pin(self, client: Client, new: Secret, *, guard: Guard = _nothing) -> None:
+    async def renew_pin(self, client: Client, new: Source, *, guard: Guard = _nothing) -> None:
         """Unblock: a new PIN, the client being logged in with the unblock code. Logins with the old PIN end."""
         self._need(client, "so")
         life = self.life
-        async with self._codes_lock:
+        entry, typed = self._open().entry(new, 2)
+        async with self._turn.take(typed):
             self._still(life)
             guard()
-            state = await self._run(lambda session, begin: session.renew_pin(begin, new))
+            state = await self._run(lambda session, begin: session.renew_pin(begin, entry(session, begin)), typed)
             if self.codes is not None:
                 self.codes = replace(self.codes, pin=state)
             self._logins.clear("user")
@@ -300,28 +312,18 @@ class Slot:
         if life != self.life:
             raise errors.CardRemoved()
 
-    async def _learning(self, role: Role, operation: Callable[[CardSession, Begin], None]) -> None:
+    async def _learning(self, role: Role, operation: Callable[[CardSession, Begin], None], typed: int) -> None:
         """Run what sends a code, and keep the counter that its outcome tells."""
-        tries: int | None = None
+        outcome: BaseException | None = None
         try:
-            await self._run(operation)
-            tries = -1
-        except (errors.WrongPin, errors.WrongUnblockCode) as error:
-            tries = error.tries_left
-            raise
-        except errors.LastTry:
-            tries = 1
-            raise
-        except (errors.PinBlocked, errors.UnblockCodeBlocked):
-            tries = 0
+            await self._run(operation, typed)
+        except BaseException as error:
+            outcome = error
             raise
         finally:
-            codes = self.codes
-            if tries is not None and codes is not None:
-                if role == "user":
-                    self.codes = replace(codes, pin=_counted(codes.pin, tries, MOST_PIN_TRIES))
-                else:
-                    self.codes = replace(codes, unblock=_counted(codes.unblock, tries, MOST_UNBLOCK_TRIES))
+            tries = tries_told(outcome)
+            if tries is not None and self.codes is not None:
+                self.codes = counted(self.codes, role, tries)
                 self._changed(self)
 
     # --- keys
@@ -353,11 +355,14 @@ class Slot:
             raise NotAllowed
         self._logins.use(client)
 
-    async def _run(self, operation: Callable[[CardSession, Begin], T]) -> T:
-        """Run on the card's thread. What it shows of the card's state is drawn: a lost proof ends the logins."""
-        card = self._card
-        if card is None:
+    def _open(self) -> OpenCard:
+        if self._card is None:
             raise self.error if self.error is not None else errors.NoCard()
+        return self._card
+
+    async def _run(self, operation: Callable[[CardSession, Begin], T], typed: int = 0) -> T:
+        """Run on the card's thread. What it shows of the card's state is drawn: a lost proof ends the logins."""
+        card = self._open()
         insertion, proof = self.insertion, [True]
 
         token = self.token
@@ -371,7 +376,7 @@ class Slot:
                 proof[0] = session.card.verified
 
         try:
-            return await card.run_async(watched)
+            return await card.run_async(watched, entries=typed)
         except _LOST:
             proof[0] = False
             if card is self._card:  # its thread may rest in a call that never returns: a new one takes over
@@ -398,7 +403,13 @@ class Slot:
     async def _ended(self, role: Role) -> None:
         """A login ended: reset the card if it was the last, or if it had proved the unblock code."""
         self._contents_private_gone()
-        async with self._codes_lock:
+        if self._turn.typing:  # not waited for: the card is held for who types, and by nobody else
+            self._begin(self._settled(role))
+        else:
+            await self._settled(role)
+
+    async def _settled(self, role: Role) -> None:
+        async with self._turn.lock:
             if role == "so":
                 self._logins.clear()
                 self._contents_private_gone()
@@ -420,15 +431,13 @@ class Slot:
         if role is not None:
             log.write("login-ended", operation="idle")
             self._changed(self)
-            task = asyncio.get_running_loop().create_task(self._ended(role))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._ended(role))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _card_seen(state: ReaderState) -> tuple[bool, bool, bytes, int]:
     return state.present, state.mute, state.atr, state.events
-
-
-def _counted(known: PinState, tries: int, most: int) -> PinState:
-    """The state after an operation; tries -1: the code was right, the counter is full again."""
-    return replace(known, tries_left=(known.max_tries or most) if tries < 0 else tries)

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # A room may import its own floor's shared pieces and every floor below; rooms of one floor do not know each other.
 FLOORS = [
-    ["text", "failure", "errors", "files", "config", "log", "version"],
+    ["text", "failure", "errors", "errors_codes", "files", "config", "log", "version"],
     ["secret", "tlv", "apdu", "nomenclature"],
     ["record"],
     ["reader", "revocation", "usages"],
@@ -29,6 +29,7 @@ FREE = {
     "text",
     "failure",
     "errors",
+    "errors_codes",
     "files",
     "config",
     "log",
