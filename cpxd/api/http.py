@@ -194,15 +194,23 @@ class Http:
 
         def changed(slot: object = None) -> None:
             with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(json.dumps(self._desk.readers(), ensure_ascii=False))
+                queue.put_nowait(self._told())
 
         unsubscribe = self._hub.subscribe(changed)
         try:
             changed()
             while not queue.full():
-                yield await queue.get()
+                text = await queue.get()
+                yield text
+                if queue.empty():
+                    await self._desk.look()
+                    if queue.empty() and (now := self._told()) != text:
+                        yield now
         finally:
             unsubscribe()
+
+    def _told(self) -> str:
+        return json.dumps(self._desk.readers(), ensure_ascii=False)
 
 
 async def _body(request: web.BaseRequest, route: routes.Route) -> dict[str, Any]:

@@ -62,6 +62,7 @@ class MyCard:
 
     async def _view(self, given: Json, asking: Asking) -> Json:
         """Never an error: what keeps the card from being shown is part of the view."""
+        await self.desk.look()
         seen = {"readers": self.desk.readers()["readers"], "events": events()}
         try:
             slot = await self._slot(given)

@@ -14,11 +14,13 @@ from typing import Any
 from cpxd import errors
 from cpxd.api import origins, problems, routes
 from cpxd.api.keys import TOKEN_SECONDS, Keys
+from cpxd.api.standing import Standing
 from cpxd.card.application import Mechanism, NotAllowed
 from cpxd.config import Settings
 from cpxd.dialog.display import DisplayHints
 from cpxd.record.certificate import CardCertificate
 from cpxd.service import holder
+from cpxd.service import signing as documents
 from cpxd.service.consent import Asking, Binding
 from cpxd.service.hub import Hub
 from cpxd.service.logins import Client
@@ -43,6 +45,7 @@ class Desk:
     def __init__(self, hub: Hub, settings: Settings) -> None:
         self.hub, self.settings = hub, settings
         self.keys = Keys()
+        self._standing = Standing(settings)
         self.open_to_browsers = False  # whether the port of this service is ours
         self._pending = False
 
@@ -57,8 +60,12 @@ class Desk:
         finally:
             self._pending = False
 
+    async def look(self) -> None:
+        """Bring up to date what `readers` says of oppositions."""
+        await self._standing.look(self.hub.slots)
+
     def readers(self) -> dict[str, Any]:
-        return {"readers": [described(slot) for slot in self.hub.slots]}
+        return {"readers": [described(slot, revoked=self._standing.revoked(slot)) for slot in self.hub.slots]}
 
 
 class Call:
@@ -91,6 +98,7 @@ class Call:
     async def readers(self, given: dict[str, Any]) -> dict[str, Any]:
         for slot in self._desk.hub.slots:
             await slot.ready(_PATIENCE)
+        await self._desk.look()
         return self._desk.readers()
 
     async def identity(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -144,20 +152,32 @@ class Call:
 
     async def sign(self, given: dict[str, Any]) -> dict[str, Any]:
         padding: Padding = "pss" if given.get("pss") else "pkcs1"
-        options = Options(given.get("format", "cms"), "b", given.get("form"), pss=padding == "pss")
+        options = Options(
+            given.get("format", "cms"),
+            given.get("level", "b"),
+            given.get("form"),
+            pss=padding == "pss",
+            visible=given.get("visible", False),
+            tsa=self._settings.sign_tsa,
+        )
         files = [(item["name"], base64.b64decode(item["content"])) for item in given["documents"]]
         with self._desk.alone():
             bound = await self._bound(given)
             signer = SlotSigner(bound, padding)
-            prepared = await asyncio.to_thread(signing.Signing, signer, options, trust=None, fetch=None, now=datetime.now(UTC))
+            signing.check_validity(signer.certificate, datetime.now(UTC))
             for number, (name, content) in enumerate(files, 1):
                 seen = await asyncio.to_thread(preview.of_bytes, content, _LINES)
                 lines = preview.text(seen, preview.clean(name))
                 await self._asking.document(bound, number, len(files), lines, signer.name)
 
+            # only now: a time-stamping authority is not asked for a site that nobody has said yes to
+            prepared = await asyncio.to_thread(documents.prepare_for, signer, options, self._settings)
+            look = documents.appearance(signer.certificate) if options.format == "pades" and options.visible else None
+
             async def work(client: Client) -> list[bytes]:
                 signer.client = client
-                return [await asyncio.to_thread(prepared.sign, _document(name, content)) for name, content in files]
+                made = [_document(name, content) for name, content in files]
+                return [await asyncio.to_thread(prepared.sign, document, appearance=look) for document in made]
 
             made = await self._asking.proved(bound, SIGNATURE, work)
         return {
@@ -214,32 +234,32 @@ def choose(hub: Hub, number: int | None) -> Slot:
     return usable[0]
 
 
-def described(slot: Slot) -> dict[str, Any]:
+def described(slot: Slot, *, revoked: bool | None) -> dict[str, Any]:
     """A reader for a site that may ask: no name, no number, no certificate."""
     pin = slot.codes.pin if slot.token is not None and slot.codes is not None else None
     return {
         "id": slot.id,
         "name": slot.reader,
-        "state": state(slot),
+        "state": state(slot, revoked=revoked),
         "insertion": slot.insertion,
         "generation": slot.token.generation if slot.token is not None else None,
         "pin": None if pin is None else {"tries_left": pin.tries_left, "blocked": pin.blocked},
     }
 
 
-def state(slot: Slot) -> str:
-    """One of routes.STATES."""
-    if not slot.present:
-        return "no-card"
+def state(slot: Slot, *, revoked: bool | None) -> str:
+    """One of routes.STATES: of a card that has several, the one that nothing done to its codes would change."""
     if slot.error is not None:
         return _failed(slot.error)
-    if slot.token is None or slot.codes is None:
-        return "reading"
-    if slot.codes.pin.blocked:
-        return "puk-blocked" if slot.codes.unblock.blocked else "pin-blocked"
+    if slot.token is None or slot.codes is None or revoked is None:
+        return "reading" if slot.present else "no-card"
+    if revoked:
+        return "revoked"
     ends = [c.not_after for c in slot.token.certificates if c is not None and c.is_authentication]
     if ends and max(ends) < datetime.now(UTC):
         return "expired"
+    if slot.codes.pin.blocked:
+        return "puk-blocked" if slot.codes.unblock.blocked else "pin-blocked"
     return "pin-last-try" if slot.codes.pin.tries_left == 1 else "ready"
 
 

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
@@ -43,8 +42,7 @@ class Page:
     def visit(self, head: gate.Head) -> web.Response:
         """The page, for a token that was never used; a page that says what to do, for any other."""
         gate.judge_visit(head)
-        given = parse_qs(urlsplit(head.target).query, max_num_fields=4).get("t", [""])[0]
-        key = self._keys.exchange(given)
+        key = self._keys.exchange(head.target.removeprefix(f"{PATH}?t="))
         language = self._keys.hints(key).language
         log.write("page", operation="refused" if key is None else "opened")
         if key is None:

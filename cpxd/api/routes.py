@@ -20,8 +20,10 @@ STATES = (
     "pin-blocked",
     "puk-blocked",
     "expired",
+    "revoked",
 )
 FORMATS = ("cms", "cades", "pades", "xades", "smime", "jws")
+LEVELS = ("b", "t", "lt", "lta")
 FORMS = ("detached", "enveloping", "enveloped")
 SMALL, LARGE = 16 << 10, 24 << 20  # bytes of a body
 _BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
@@ -159,6 +161,8 @@ ROUTES = (
             documents={"type": "array", "minItems": 1, "maxItems": 20, "items": _DOCUMENT},
             format=schema.text("cms when absent", enum=list(FORMATS)),
             form=schema.text("the usual one of the format when absent", enum=list(FORMS)),
+            level=schema.text("b when absent; above it, the time-stamping authority of the settings is asked", enum=list(LEVELS)),
+            visible={"type": "boolean", "description": "PAdES: show on the last page who signed; false when absent"},
             pss={"type": "boolean", "description": "RSA-PSS, when the card computes it"},
             reader=_READER,
         ),

@@ -23,7 +23,6 @@ WORDS: dict[str, Text] = {
     ),
     # the holder
     "holder": Text("Titulaire", "Holder"),
-    "name": Text("Nom", "Name"),
     "professional_name": Text("Nom d'exercice", "Professional name"),
     "identifier": Text("Identifiant", "Identifier"),
     "profession": Text("Profession", "Profession"),

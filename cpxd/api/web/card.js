@@ -101,7 +101,7 @@
     if (known && known.length) return section("situations", false, make("ol", {}, ...known.map(situation)));
     if (known) return section("situations", false, make("p", {}, t("situations_none")));
     return section("situations", false, make("p", { class: "hint" }, t("situations_hidden")),
-      make("div", { class: "buttons" }, button("situations", "read_situations", () => act("situations", "situations_read"), null)));
+      view.card.pin.blocked ? null : make("div", { class: "buttons" }, button("situations", "read_situations", () => act("situations", "situations_read"), null)));
   };
 
   const sheet = (found) => {
@@ -123,6 +123,7 @@
       lost ? make("p", { class: "hint" }, t("lost_mark")) : null, make("p", { class: "hint" }, t("source")));
   };
 
+  const RANK = ["error", "unknown", "warning", "info"]; // the first cause first
   const finding = ({ code, status, texts }) => {
     const { title, detail, fix } = texts[state.language];
     const kind = status === "error" ? "bad-tag" : status === "info" ? "good" : "warn";
@@ -135,7 +136,7 @@
     const found = state.doctor;
     const shown = found === null ? [make("p", {}, t("examining"))] : [
       make("p", {}, found.first ? tag("warn", t("deal_with", { code: found.first })) : tag("good", t("all_well"))),
-      make("ul", { id: "findings" }, ...found.checks.map(finding))];
+      make("ul", { id: "findings" }, ...[...found.checks].sort((one, other) => RANK.indexOf(one.status) - RANK.indexOf(other.status)).map(finding))];
     return section("doctor", true, ...shown, make("p", { class: "hint" }, t("no_try_spent")),
       make("div", { class: "buttons" }, button("again", "again", () => examine("examined"), null)));
   };
