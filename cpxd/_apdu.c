@@ -83,6 +83,9 @@ int64_t apdu_send_pcsc(apdu_channel *channel, const uint8_t *sent, size_t sent_l
     DWORD length = (DWORD)cap;
     LONG rc = SCardTransmit((SCARDHANDLE)channel->handle, channel->t0 ? SCARD_PCI_T0 : SCARD_PCI_T1, sent,
                             (DWORD)sent_len, NULL, received, &length);
+    /* vpcd and others call it a success when the card was pulled in the middle of it */
+    if (rc == SCARD_S_SUCCESS && length == 0)
+        rc = SCARD_E_NOT_TRANSACTED;
     *received_len = rc == SCARD_S_SUCCESS ? (size_t)length : 0;
     return (int64_t)rc;
 }

@@ -38,28 +38,25 @@ def door_to(reader: str) -> Door:
 
 
 def look() -> list[ReaderState]:
-    """Every reader now. Raises NoService when no door opens."""
-    trouble: errors.NoService | None = None
+    """Every reader now. What is wrong with one door hides no reader of the other. Raises NoService, GalssTrouble, BadConfig."""
+    trouble: errors.CpxError | None = None
     found: list[ReaderState] = []
     try:
         with pcsc_door() as context:
             found = context.states()
     except errors.NoService as error:
         trouble = error
-    more = _look_at_galss(tuple(state.name for state in found))
-    if trouble is not None and not more:
-        raise trouble
-    return [*found, *more]
-
-
-def _look_at_galss(pcsc: tuple[str, ...]) -> list[ReaderState]:
-    """On a thread of its own: GALSS answers when it answers, and what goes wrong there hides no PC/SC reader."""
     try:
         door = galss_door()
-        return _bounded(door, pcsc) if door is not None else []
+        if door is not None:
+            # on a thread of its own: GALSS answers when it answers
+            found += _bounded(door, tuple(state.name for state in found))
     except errors.CpxError as error:
         log.write("galss", code=error.code)
-        return []
+        trouble = error
+    if trouble is not None and not found:
+        raise trouble
+    return found
 
 
 def _bounded(door: galss.GalssDoor, pcsc: tuple[str, ...]) -> list[ReaderState]:

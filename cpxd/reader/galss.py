@@ -183,6 +183,7 @@ class GalssLink(Link):
         self._library, self._resource, self._wait = library, resource, wait
         self._seen = _of(library, resource)
         self._counter = self._seen.counter
+        self._closed = False
         self.atr = self._seen.atr
         _held(library, wait)
         try:
@@ -203,6 +204,8 @@ class GalssLink(Link):
         return self._session.transport(self._observer)
 
     def _begin(self) -> None:
+        if self._closed:
+            raise errors.GalssTrouble(code="?", operation="FermerSession")
         _held(self._library, self._wait)
         try:
             self._claim(lambda: None)
@@ -213,13 +216,18 @@ class GalssLink(Link):
             raise
 
     def _claim(self, allowed: Callable[[], None]) -> None:
+        """Begin an exclusive section. A refusal may mean another program's, or a service that was started anew: no code is
+        public that would tell. So each attempt after the first is made in a new session, which a dead service refuses.
+        """
         limit = time.monotonic() + self._wait
         while not self._session.claim():
-            if self._session.closed or time.monotonic() > limit:
-                self._session.order(PRESENCE)  # a service that is gone refuses this too, and says so
+            if time.monotonic() > limit:
                 raise errors.ReaderBusy(seconds=round(self._wait))
             time.sleep(_PAUSE)
             allowed()
+            self._session.close()
+            self._session = self._library.open(self._resource.key)
+            self.transport = self._transport()
 
     def _meet(self, *, first: bool) -> None:
         """Find the card as it was left, or power it: somebody reset it, or it is another one."""
@@ -274,6 +282,7 @@ class GalssLink(Link):
         return errors.CardRemoved() if seen.state == ABSENT or seen.counter != self._counter else errors.CardMute()
 
     def _disconnect(self) -> None:
+        self._closed = True
         # when another card's command never returns, the session stays with it: there is no other way to close it
         if not self._session.closed and self._library.line.acquire(timeout=self._wait):
             try:
