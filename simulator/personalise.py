@@ -82,6 +82,8 @@ def personalise(persona: Persona, model: Model, *, pki: TestPki | None = None) -
     if model == "cps4":
         files += _contact(persona, "cps4", pki, credentials)
     else:
+        if persona.card.update is not None:
+            files.append(ElementaryFile((0xD010,), pkcs15.update_marker(complete=persona.card.update == "complete")))
         files += _contact(persona, "cps3", pki, credentials)
         files += _contactless(persona, credentials)
     return Image(

@@ -136,12 +136,13 @@ class Application(ABC):
     def _read_command(self, offset: int, count: int) -> Command:
         """READ BINARY (ISO 7816-4 §11.3.3) of the current EF."""
 
-    def read(self, path: Path, *, padding: bool = False, known: Known | None = None) -> bytes:
+    def read(self, path: Path, *, padding: bool = False, known: Known | None = None, first: int = 0) -> bytes:
         """Content of an EF. Reading stops where its BER objects end, unless `padding` asks for the whole file.
 
         `known` is what it was once: if its end is still the card's, it is the answer, and only that end is read.
         Raises FileMissing, NotAllowed, DamagedCard (impossible size), CardRefused.
         """
+        `first`: bytes to begin with, where most of the file may be padding: a byte takes a CPS3 more than a millisecond.
         answer = self._select(path)
         name = "".join(f"{fid:04X}" for fid in path)
         if answer.sw in (SW.FILE_NOT_FOUND, SW.DATA_NOT_FOUND):
@@ -159,12 +160,12 @@ class Application(ABC):
             content = known.open(end.data) if end.sw == SW.OK else None
             if content is not None:
                 return content
-        return self._read_selected(name, size, padding=padding)
+        return self._read_selected(name, size, first or self.block, padding=padding)
 
-    def _read_selected(self, name: str, size: int, *, padding: bool) -> bytes:
+    def _read_selected(self, name: str, size: int, first: int, *, padding: bool) -> bytes:
         content = b""
         while len(content) < size:
-            asked = min(self.block, size - len(content))
+            asked = min(self.block if content else first, size - len(content))
             answer = self.send(self._read_command(len(content), asked))
             if answer.sw == SW.SECURITY_STATUS_NOT_SATISFIED:
                 raise NotAllowed(name)

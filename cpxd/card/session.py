@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cpxd.card.rsa import PublicKey
 
 Begin = Callable[[], None]  # called when the card is held, before the first command; may raise
+_LIKELY = 64  # bytes that a data object takes, as a rule, of a file that may be much longer
 # answers of a card that shows the ATR of ours and has not its application
 _NO_APPLICATION = (SW.INSTRUCTION_NOT_SUPPORTED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.FILE_NOT_FOUND)
 _MOVED = (SW.DATA_NOT_FOUND, SW.CONDITIONS_NOT_SATISFIED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.WRONG_P1P2)
@@ -144,7 +145,7 @@ class CardSession:
                     continue
                 read = card.read if entry.private or entry.modifiable else self._shelf.read
                 try:
-                    found[label] = read(absolute(entry.path))
+                    found[label] = read(absolute(entry.path), first=_LIKELY)
                 except NotAllowed:
                     if entry.private:
                         raise errors.CardReset() from None

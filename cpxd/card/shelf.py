@@ -29,10 +29,10 @@ class Shelf:
             return
         self._kept, self._known = kept, kept.load()
 
-    def read(self, path: Path) -> bytes:
+    def read(self, path: Path, first: int = 0) -> bytes:
         """As Application.read, from the card the first time."""
         if path not in self._files:
-            self._files[path] = self.card.read(path)
+            self._files[path] = self.card.read(path, first=first)
         return self._files[path]
 
     def certificate(self, path: Path) -> bytes:

@@ -43,6 +43,10 @@ class Root:
     directories: dict[str, Path]  # "AODF", "PrKDF", "CDF", "DODF" → path
     pins: tuple[PinObject, ...]
     warnings: tuple[str, ...]
+    @property
+    def update_interrupted(self) -> bool:
+        return self.update is not None and not self.update.complete
+
 
 
 @dataclass(frozen=True)

@@ -88,14 +88,15 @@ class Visit:
                 raise errors.UnknownReader(reader=self.options.reader)
         if not found:
             raise errors.NoReader()
-        return max(found, key=lambda p: (p.usable, p.state.present))
+        return max(found, key=lambda p: (p.usable and not p.contactless, p.usable, p.state.present))
 
     def card(self) -> Identity:
         """All that the card says without a code, and the state of its codes."""
         return self._once("card", self._read)
 
     def _read(self) -> Identity:
-        settings = replace(self.usable_settings(), reader_wait=BUSY_SECONDS, card_silence=SILENCE_SECONDS)
+        usable = self.usable_settings()
+        settings = replace(usable, reader_wait=BUSY_SECONDS, card_silence=SILENCE_SECONDS, card_cache=False)
         card = OpenCard(self.place().state.name, settings, self._observer)
         try:
             codes.states(card)  # first: what a person most often comes for

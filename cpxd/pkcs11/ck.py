@@ -64,6 +64,9 @@ class CKR(IntEnum):
     CRYPTOKI_ALREADY_INITIALIZED = 0x191
     FUNCTION_REJECTED = 0x200
 
+    # of the official library: an update of the card was interrupted; one was made since the card was read
+    ASIP_BAD_EF_ACTUA = 0x80000001
+    ASIP_REINIT_NEEDED = 0x80000002
 
 class CKO(IntEnum):
     DATA = 0

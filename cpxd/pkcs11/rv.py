@@ -34,6 +34,8 @@ _TABLE: dict[type[BaseException], CKR] = {
     errors.CardRemoved: CKR.DEVICE_REMOVED,
     errors.CardChanged: CKR.DEVICE_REMOVED,
     errors.CardReset: CKR.DEVICE_ERROR,
+    errors.CardUpdated: CKR.ASIP_REINIT_NEEDED,
+    errors.UpdateInterrupted: CKR.ASIP_BAD_EF_ACTUA,
     errors.CardRefused: CKR.FUNCTION_FAILED,
     errors.KeyUnavailable: CKR.KEY_FUNCTION_NOT_PERMITTED,
     errors.MechanismUnavailable: CKR.MECHANISM_INVALID,

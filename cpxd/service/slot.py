@@ -388,6 +388,11 @@ class Slot:
                 self._fall()
 
     def _fall(self) -> None:
+        except errors.CardUpdated:
+            if insertion == self.insertion and self._state is not None:
+                self._leave()  # what was believed of it, sessions and logins included, is of another card
+                self._arrive(self._state)
+            raise
         """The card does not know any more that the PIN was proved: nobody is logged in."""
         if self._logins.clear():
             log.write("login-ended", operation="lost")

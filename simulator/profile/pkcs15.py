@@ -38,6 +38,7 @@ _PIN = octets(b"\x01")  # identifier of the user PIN in the AODF
 _PRIVATE = bits(0)
 _READ, _UPDATE, _PSO_CDS, _PSO_DECIPHER, _INTERNAL_AUTHENTICATE = 0, 1, 5, 7, 9  # AccessMode, ISO/IEC 7816-15, 8.2.9
 
+_UPDATE_MARKER = 20  # bytes, both moments
 _HASH, _SIGN, _DECIPHER = bits(6), bits(1), bits(5)  # Operations, 8.11
 
 
@@ -45,6 +46,13 @@ def serial_number(chip: str) -> bytes:
     """EF.SN.ICC: 5A, then issuer, 8 digits of the chip, Luhn digit, F to fill."""
     digits = CARD_ISSUER + chip
     return tlv(0x5A, bytes.fromhex(f"{digits}{luhn_digit(digits)}F"))
+
+
+def update_marker(*, complete: bool) -> bytes:
+    """EF_ACTUA: when the last update of the card began and ended; without its end, one that was interrupted."""
+    start, end = "20250602091500", "20250602091740"
+    moments = tlv(0x81, bytes.fromhex(start)) + (tlv(0x82, bytes.fromhex(end)) if complete else b"")
+    return tlv(0xEC, moments).ljust(_UPDATE_MARKER, b"\x00")
 
 
 def application_directory() -> bytes:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads cards through pcscd with the product's own code, in a process of its own (libpcsclite keeps its first socket).
 
-A line of JSON in, a list of reader names; a line out, what each card says, all that a persona file can say.
+A line of JSON in, a list of reader names; a line out, what each card says, all that a persona file can say. With the word
+"desk": what a person waits for alone, as `cpxd card` and `cpxd usages` read.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from cpxd.service.desk import OpenCard
 from cpxd.usages.holder import matches
 
 
-def read(reader: str) -> dict[str, Any]:
+def read(reader: str, *, whole: bool) -> dict[str, Any]:
     started = time.monotonic()
     with OpenCard(reader, config.load()) as card:
-        public = identity.read(card, private=False)
+        public = identity.read(card, private=False, whole=whole)
         identified = time.monotonic()
         source, pin = os.pipe()
         os.write(pin, b"1234\n")
         os.close(pin)
         codes.verify(card, codes.Consent(Descriptor(source), last_try=False))
         os.close(source)
-        found = identity.read(card, private=True)
+        found = identity.read(card, private=True, whole=whole)
         sheets = [match.sheet.id for match in matches(found.record)]
     said = {**described(found.record), "unreadable": found.unreadable, "sheets": sheets}
     said["warnings"] = [notice.code for notice in found.record.warnings]
@@ -92,4 +93,4 @@ def number(value: Identifier | None) -> str | None:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(json.dumps([read(reader) for reader in json.loads(line)]), flush=True)
+        print(json.dumps([read(reader, whole=sys.argv[1:] != ["desk"]) for reader in json.loads(line)]), flush=True)

@@ -109,6 +109,17 @@ def _read(visit: Visit) -> Findings:
     if found.record.card.category == "test":
         yield info(
             "read",
+    if found.update_interrupted:
+        yield warning(
+            "read",
+            "CPX-146",
+            Text("La mise à jour de la carte a été interrompue.", "The update of the card was interrupted."),
+            Text(
+                "Ce qu'elle dit peut être incomplet ; rien n'y est écrit.",
+                "What it says may be incomplete; nothing is written on it.",
+            ),
+            gesture("Refaites la mise à jour de la carte", "Update the card again"),
+        )
             "CPX-212",
             Text("C'est une carte de TEST.", "This is a TEST card."),
             Text("Les téléservices réels la refusent.", "Real services refuse it."),
@@ -202,7 +213,19 @@ FAMILY = Family(
         Check(
             "read",
             Text("Lecture de la carte, sans code", "Reading of the card, without a code"),
-            ("CPX-105", "CPX-118", "CPX-126", "CPX-127", "CPX-128", "CPX-129", "CPX-130", "CPX-205", "CPX-212"),
+            (
+                "CPX-105",
+                "CPX-118",
+                "CPX-126",
+                "CPX-127",
+                "CPX-128",
+                "CPX-129",
+                "CPX-130",
+                "CPX-145",
+                "CPX-146",
+                "CPX-205",
+                "CPX-212",
+            ),
             _read,
             ("pcsc", "reader", "scdaemon", "card"),
         ),

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import partial
 from pathlib import Path
 
 from cpxd import log
+from cpxd.card import kept
 from cpxd.doctor.machine import quoted
 from cpxd.doctor.model import Check, Family, Finding, Findings, command, ok, warning
 from cpxd.doctor.visit import Visit
@@ -17,7 +19,14 @@ from cpxd.text import Text
 
 def _cache(visit: Visit) -> Findings:
     found = _folder("cache", "CPX-214", cache_folder().parent, Text("Le cache", "The cache"))
-    yield found or ok("cache", "Le cache est utilisable.", "The cache can be used.")
+    if found is not None:
+        yield found
+        return
+    cards, size = kept.held()
+    cards, size = 0, 0
+    with contextlib.suppress(OSError):  # a folder of it that cannot be read: things get slower
+        cards, size = kept.held()
+    yield ok("cache", "Le cache est utilisable.", "The cache can be used.", cards=cards, bytes=size)
 
 
 def _log(visit: Visit) -> Findings:
