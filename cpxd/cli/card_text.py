@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
+from cpxd import errors
 from cpxd.cli.pin import lines as code_lines
 from cpxd.record.model import CardRecord, Coded, Identifier, Situation
 from cpxd.service.identity import Identity
@@ -111,6 +112,8 @@ def _situation(situation: Situation) -> str:
 
 def remarks(identity: Identity) -> Iterator[str]:
     """What the person should know beside the record: contradictions, and what could not be read."""
+    if identity.update_interrupted:
+        yield errors.UpdateInterrupted().sentence()
     yield from (str(notice.text) for notice in identity.record.warnings)
     for part in identity.unreadable:
         yield tr(f"partie illisible de la carte : {part}", f"unreadable part of the card: {part}")
