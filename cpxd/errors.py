@@ -129,6 +129,14 @@ class RetiredCard(CpxError):
     )
 
 
+class ContactlessCard(CpxError):
+    code, exit, fault = "CPX-148", Exit.UNSUPPORTED_CARD, Fault.PERSON
+    what = Text(
+        "La carte est lue sans contact : elle n'y a ni code ni clé du titulaire. Insérez-la dans une fente à contact.",
+        "The card is read without contact: on that side it has no code and no key of its holder. Insert it into a contact slot.",
+    )
+
+
 class CardMute(CpxError):
     code, exit, fault, retry = "CPX-105", Exit.CARD_LOST, Fault.CARD, True
     what = Text(

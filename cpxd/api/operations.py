@@ -16,6 +16,7 @@ from cpxd.api import origins, problems, routes
 from cpxd.api.keys import TOKEN_SECONDS, Keys
 from cpxd.api.standing import Standing
 from cpxd.card.application import Mechanism, NotAllowed
+from cpxd.card.registry import Kind
 from cpxd.config import Settings
 from cpxd.dialog.display import DisplayHints
 from cpxd.record.certificate import CardCertificate
@@ -225,10 +226,12 @@ def choose(hub: Hub, number: int | None) -> Slot:
         if number >= len(slots):
             raise errors.UnknownReader(reader=number)
         slots = [slots[number]]
-    present = [slot for slot in slots if slot.present]
-    usable = [slot for slot in present if slot.error is None]
+    present = sorted((slot for slot in slots if slot.present), key=lambda slot: slot.kind is Kind.VITALE)
+    usable = [slot for slot in present if slot.error is None and slot.kind is not Kind.CPS3_CONTACTLESS]
     if len(usable) > 1:
         raise errors.SeveralCards(readers=" ; ".join(f"{slot.id} « {slot.reader} »" for slot in usable))
+    if not usable and any(slot.error is None for slot in present):
+        raise errors.ContactlessCard()
     if not usable:
         raise (present[0].error if present else None) or errors.NoCard()
     return usable[0]
@@ -249,7 +252,7 @@ def described(slot: Slot, *, revoked: bool | None) -> dict[str, Any]:
 
 def state(slot: Slot, *, revoked: bool | None) -> str:
     """One of routes.STATES: of a card that has several, the one that nothing done to its codes would change."""
-    if slot.error is not None:
+    if slot.error is not None or slot.kind is Kind.CPS3_CONTACTLESS:
         return _failed(slot.error)
     if slot.token is None or slot.codes is None or revoked is None:
         return "reading" if slot.present else "no-card"
@@ -263,8 +266,9 @@ def state(slot: Slot, *, revoked: bool | None) -> str:
     return "pin-last-try" if slot.codes.pin.tries_left == 1 else "ready"
 
 
-def _failed(error: errors.CpxError) -> str:
-    if isinstance(error, (errors.UnsupportedCard, errors.RetiredCard)):
+def _failed(error: errors.CpxError | None) -> str:
+    """None: the card is seen without contact, and is no use to a page on that side."""
+    if error is None or isinstance(error, (errors.UnsupportedCard, errors.RetiredCard)):
         return "unsupported"
     return "damaged" if isinstance(error, errors.DamagedCard) else "mute"
 

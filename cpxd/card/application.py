@@ -27,6 +27,7 @@ from cpxd.tlv import extent
 
 Path = tuple[int, ...]  # file identifiers from the MF, without 3F00
 APPLICATION_DF: Path = (0x0001,)
+CONTACTLESS_DF: Path = (0x0002,)
 SERIAL_FILE: Path = (0xD003,)
 UPDATE_FILE: Path = (0xD010,)
 END = 64  # bytes: of a certificate, a part of its signature, which no other certificate has
@@ -50,7 +51,7 @@ class Code(Enum):
 
 Entry = Secret | PinPad  # where the digits of a code are: in locked memory, or under the fingers of a person at the reader
 
-Usage = Literal["signature", "authentication"]
+Usage = Literal["signature", "authentication", "technical"]  # technical: of the contactless side, and nobody's in particular
 Padding = Literal["pkcs1", "pss"]
 
 
@@ -94,6 +95,8 @@ class Application(ABC):
     generation: ClassVar[str]
     block: ClassVar[int]  # bytes asked by one READ BINARY
     update_marker: ClassVar[bool]  # whether this generation has an EF_ACTUA
+    folder: ClassVar[Path] = APPLICATION_DF  # where the application's files are
+    contactless: ClassVar[bool] = False  # no code, no key but the technical one
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -139,10 +142,10 @@ class Application(ABC):
     def read(self, path: Path, *, padding: bool = False, known: Known | None = None, first: int = 0) -> bytes:
         """Content of an EF. Reading stops where its BER objects end, unless `padding` asks for the whole file.
 
+        `first`: bytes to begin with, where most of the file may be padding: a byte takes a CPS3 more than a millisecond.
         `known` is what it was once: if its end is still the card's, it is the answer, and only that end is read.
         Raises FileMissing, NotAllowed, DamagedCard (impossible size), CardRefused.
         """
-        `first`: bytes to begin with, where most of the file may be padding: a byte takes a CPS3 more than a millisecond.
         answer = self._select(path)
         name = "".join(f"{fid:04X}" for fid in path)
         if answer.sw in (SW.FILE_NOT_FOUND, SW.DATA_NOT_FOUND):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from cpxd import errors
 from cpxd.apdu import SW, Command, Response
-from cpxd.card.application import APPLICATION_DF, Application, Code, Entry, Mechanism, Path, Usage, if_cut
+from cpxd.card.application import Application, Code, Entry, Mechanism, Path, Usage, if_cut
 from cpxd.card.padding import digest_info
 from cpxd.record.errors import RecordError
 from cpxd.record.sdo import PinState, parse_pin_state
@@ -30,9 +30,10 @@ class Cps3(Application):
         return self.send(Command(0x00, 0xA4, 0x09, 0x04, name, le=256))
 
     def _select_df(self) -> None:
-        if self._current != APPLICATION_DF:
-            self._expect(self.send(Command(0x00, 0xA4, 0x09, 0x0C, bytes.fromhex("3F000001"))), "SELECT 0001")
-            self._moved(APPLICATION_DF)
+        if self._current != self.folder:
+            name = b"".join(fid.to_bytes(2, "big") for fid in self.folder)
+            self._expect(self.send(Command(0x00, 0xA4, 0x09, 0x0C, b"\x3f\x00" + name)), f"SELECT {name.hex()}")
+            self._moved(self.folder)
 
     def _select_mf(self) -> None:
         self._expect(self.send(Command(0x00, 0xA4, 0x00, 0x0C, b"\x3f\x00")), "SELECT 3F00")
@@ -84,7 +85,7 @@ class Cps3(Application):
         return frozenset(Mechanism("pkcs1", name) for name in hashes)
 
     def sign(self, key_reference: int, usage: Usage, mechanism: Mechanism, digest: bytes, modulus_bytes: int) -> Response:
-        if usage == "authentication":
+        if usage != "signature":
             return self.sign_content(key_reference, digest_info(mechanism.hash, digest), modulus_bytes)
         environment = _environment(0xB6, _HASH_OFF_CARD[mechanism.hash], key_reference)
         return self._with_key(environment, Command(0x00, 0x2A, 0x9E, 0x9A, digest, le=256), keep=False)

@@ -60,4 +60,4 @@ def identify(atr: bytes) -> Kind | None:
     return next((row.kind for row in _ROWS if row.matches(atr)), None)
 
 
-USABLE = frozenset({Kind.CPS3, Kind.CPS4, Kind.UNKNOWN_VERSION})
+USABLE = frozenset({Kind.CPS3, Kind.CPS4, Kind.UNKNOWN_VERSION, Kind.CPS3_CONTACTLESS})

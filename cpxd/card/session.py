@@ -17,6 +17,7 @@ from cpxd.apdu import SW, Command, Response
 from cpxd.card import cps2ter, pin, registry
 from cpxd.card.application import Application, Code, Entry, FileMissing, Mechanism, NotAllowed, Usage
 from cpxd.card.cps3 import Cps3
+from cpxd.card.cps3cl import Cps3Contactless
 from cpxd.card.cps4 import Cps4
 from cpxd.card.oaep import remove_oaep
 from cpxd.card.padding import pkcs1_type_1, remove_pkcs1_type_2
@@ -44,8 +45,8 @@ from cpxd.text import tr
 if TYPE_CHECKING:
     from cpxd.card.rsa import PublicKey
 
-Begin = Callable[[], None]  # called when the card is held, before the first command; may raise
 _LIKELY = 64  # bytes that a data object takes, as a rule, of a file that may be much longer
+Begin = Callable[[], None]  # called when the card is held, before the first command; may raise
 # answers of a card that shows the ATR of ours and has not its application
 _NO_APPLICATION = (SW.INSTRUCTION_NOT_SUPPORTED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.FILE_NOT_FOUND)
 _MOVED = (SW.DATA_NOT_FOUND, SW.CONDITIONS_NOT_SATISFIED, SW.CLASS_NOT_SUPPORTED, SW.CHANNEL_NOT_SUPPORTED, SW.WRONG_P1P2)
@@ -126,7 +127,7 @@ class CardSession:
         return found
 
     def code_states(self, begin: Begin) -> CodeStates:
-        """Tries left of both codes; none is spent."""
+        """Tries left of both codes; none is spent. ContactlessCard: there are none on that side."""
         with self._request(begin) as card:
             self._known(card)
             return CodeStates(card.pin_state(Code.PIN), card.pin_state(Code.UNBLOCK))
@@ -172,7 +173,7 @@ class CardSession:
     def cps2ter(self, begin: Begin, label: str) -> bytes:
         """An object of the CPS2ter view of a CPS3, whole. FileMissing for what has none, NotAllowed."""
         path = cps2ter.path_of(label)
-        if path is None or self.card.generation != "CPS3":
+        if path is None or self.card.generation != "CPS3" or self.card.contactless:
             raise FileMissing(label)
         with self._request(begin) as card:
             self._known(card)
@@ -196,7 +197,7 @@ class CardSession:
         def allowed() -> None:
             begin()
             self.card.fresh()
-            if not self.card.verified:
+            if not (self.card.verified or self.card.contactless):
                 raise NotAllowed
 
         return allowed
@@ -269,12 +270,12 @@ class CardSession:
             )
 
     def sign_content(self, begin: Begin, content: bytes) -> bytes:
-        """PKCS#1 v1.5 signature of `content` as it stands, with the authentication key (CKM_RSA_PKCS); verified.
+        """PKCS#1 v1.5 signature of `content` as it stands, with the authentication key (CKM_RSA_PKCS) or the technical one.
 
         Raises as `sign`; MechanismUnavailable when the content is longer than the card takes.
         """
         with self._request(begin) as card:
-            reference, public_key = self._key(card, "authentication")
+            reference, public_key = self._key(card, "technical" if card.contactless else "authentication")
             size = public_key.size
             if len(content) > card.content_limit(size):
                 raise errors.MechanismUnavailable(mechanism=f"RSA PKCS#1 ({len(content)} octets)")
@@ -390,6 +391,8 @@ def _application(link: Link) -> Application:
         return Cps3(link)
     if kind is registry.Kind.CPS4:
         return Cps4(link)
+    if kind is registry.Kind.CPS3_CONTACTLESS:
+        return Cps3Contactless(link)
     raise registry_error(link.atr, kind)
 
 
@@ -412,6 +415,4 @@ def registry_error(atr: bytes, kind: registry.Kind | None) -> errors.CpxError:
     hint = ""
     if kind is registry.Kind.VITALE:
         hint = tr(" mais une carte Vitale", " but a Vitale card")
-    elif kind is registry.Kind.CPS3_CONTACTLESS:
-        hint = tr(" lisible ici sans contact", " that can be read here without contact")
     return errors.UnsupportedCard(atr=atr.hex(" ").upper(), hint=hint)

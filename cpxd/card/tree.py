@@ -30,8 +30,7 @@ from cpxd.record.pkcs15 import (
 from cpxd.text import tr
 
 T = TypeVar("T")
-OBJECT_DIRECTORY: Path = (*APPLICATION_DF, 0x5031)
-TOKEN_INFORMATION: Path = (*APPLICATION_DF, 0x5032)
+OBJECT_DIRECTORY, TOKEN_INFORMATION = 0x5031, 0x5032
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,10 @@ class Root:
     directories: dict[str, Path]  # "AODF", "PrKDF", "CDF", "DODF" → path
     pins: tuple[PinObject, ...]
     warnings: tuple[str, ...]
+
     @property
     def update_interrupted(self) -> bool:
         return self.update is not None and not self.update.complete
-
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,12 @@ class Tree:
     keys: tuple[PrivateKeyObject, ...]
     certificates: tuple[tuple[CertificateObject, bytes], ...]
     warnings: tuple[str, ...]
+    contactless: bool = False
 
     def key(self, usage: str) -> PrivateKeyObject | None:
-        """The private key for "signature" (nonRepudiation) or "authentication"."""
+        """The private key for "signature" (nonRepudiation) or "authentication"; without contact, for "technical" alone."""
+        if (usage == "technical") != self.contactless:
+            return None
         wanted = "nonRepudiation" if usage == "signature" else "sign"
         return next((key for key in self.keys if wanted in key.usage and key.key_reference is not None), None)
 
@@ -96,8 +98,8 @@ def read_root(shelf: Shelf) -> Root:
     serial, update = read_serial(card), read_update(card)
     shelf.open(serial, update)
     warnings: list[str] = []
-    entries = _part(shelf.read, OBJECT_DIRECTORY, parse_odf, "EF.OD", warnings)
-    directories = {entry.kind: absolute(entry.path) for entry in entries or ()}
+    entries = _part(shelf.read, (*card.folder, OBJECT_DIRECTORY), parse_odf, "EF.OD", warnings)
+    directories = {entry.kind: absolute(entry.path, card.folder) for entry in entries or ()}
     pins = _part(shelf.read, directories.get("AODF"), parse_aodf, "AODF", warnings)
     card.pins = codes(pins.entries if pins else ())
     return Root(serial, update, directories, pins.entries if pins else (), tuple(warnings))
@@ -111,7 +113,8 @@ def read_tree(shelf: Shelf, root: Root) -> Tree:
     if not root.directories:
         raise errors.DamagedCard(part="EF.OD")
     warnings: list[str] = list(root.warnings)
-    information = _part(shelf.read, TOKEN_INFORMATION, parse_ciainfo, "EF.CIAInfo", warnings) or _NO_INFORMATION
+    place = (*shelf.card.folder, TOKEN_INFORMATION)
+    information = _part(shelf.read, place, parse_ciainfo, "EF.CIAInfo", warnings) or _NO_INFORMATION
     keys = _part(shelf.read, root.directories.get("PrKDF"), parse_prkdf, "PrKDF", warnings)
     listed = _part(shelf.read, root.directories.get("CDF"), parse_cdf, "CDF", warnings)
     return Tree(
@@ -119,6 +122,7 @@ def read_tree(shelf: Shelf, root: Root) -> Tree:
         keys=keys.entries if keys else (),
         certificates=tuple(_certificates(shelf, listed.entries if listed else (), warnings)),
         warnings=tuple(warnings),
+        contactless=shelf.card.contactless,
     )
 
 
@@ -131,7 +135,7 @@ def read_holder(shelf: Shelf, root: Root) -> Tree | None:
     for found in _certificates(shelf, likely, warnings):
         try:
             if parse_certificate(found[1]).is_authentication:
-                return Tree(_NO_INFORMATION, (), (found,), tuple(warnings))
+                return Tree(_NO_INFORMATION, (), (found,), tuple(warnings), shelf.card.contactless)
         except RecordError:
             continue
     return None
@@ -142,11 +146,11 @@ def read_data_directory(shelf: Shelf, root: Root, warnings: list[str]) -> Direct
     return _part(shelf.read, root.directories.get("DODF"), parse_dodf, "DODF", warnings)
 
 
-def absolute(path: Path) -> Path:
-    """A path as the directories write it, as file identifiers from the MF: 3F00 dropped, else under the application."""
+def absolute(path: Path, folder: Path = APPLICATION_DF) -> Path:
+    """A path as the directories write it, as file identifiers from the MF: 3F00 dropped, else under the application's."""
     if path[:1] == (0x3F00,):
         return path[1:]
-    return (*APPLICATION_DF, *path)
+    return (*folder, *path)
 
 
 def codes(pins: tuple[PinObject, ...]) -> dict[Code, PinObject]:
@@ -183,7 +187,7 @@ def _certificates(
     shelf: Shelf, listed: Sequence[CertificateObject], warnings: list[str]
 ) -> Iterator[tuple[CertificateObject, bytes]]:
     for entry in listed[:16]:
-        path = absolute(entry.path)
+        path = absolute(entry.path, shelf.card.folder)
         content = _part(shelf.certificate, path, bytes, f"certificate {path[-1]:04X}" if path else "certificate", warnings)
         if content == b"":
             warnings.append(entry.label)

@@ -22,7 +22,7 @@ def lines(identity: Identity) -> list[str]:
         *_card(record),
         *_holder(record),
         *_work(record),
-        *_situations(record),
+        *(_situations(record) if identity.codes is not None else ()),
         *code_lines(identity.codes),
         *(f"!  {text}" for text in remarks(identity)),
     ]
@@ -115,5 +115,10 @@ def remarks(identity: Identity) -> Iterator[str]:
     if identity.update_interrupted:
         yield errors.UpdateInterrupted().sentence()
     yield from (str(notice.text) for notice in identity.record.warnings)
+    for name in identity.doors:
+        yield tr(
+            f"la même carte (même puce) est aussi lue sans contact dans « {name} »",
+            f"the same card (same chip) is also read without contact in “{name}”",
+        )
     for part in identity.unreadable:
         yield tr(f"partie illisible de la carte : {part}", f"unreadable part of the card: {part}")

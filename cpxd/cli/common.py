@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cpxd import config, errors
@@ -96,13 +97,14 @@ def add_pin(parser: argparse.ArgumentParser) -> None:
 
 def read_identity(options: argparse.Namespace, *, whole: bool = True) -> Identity:
     """The holder of the card that the options name; with the PIN, the situations too. `whole`: see identity.read."""
-    from cpxd.service import codes, identity
+    from cpxd.service import codes, identity, seating
 
     with_pin = options.pin or options.pin_fd is not None
     with open_card(options) as card:
         if with_pin:
             codes.verify(card, consent(options))
-        return identity.read(card, private=with_pin, whole=whole)
+        found = identity.read(card, private=with_pin, whole=whole)
+        return replace(found, doors=tuple(seating.other_doors(card)))
 
 
 def show_json(value: Any) -> None:

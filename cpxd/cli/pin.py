@@ -79,8 +79,15 @@ def json_states(states: CodeStates) -> dict[str, dict[str, object]]:
     }
 
 
-def lines(states: CodeStates) -> list[str]:
-    """The state of both codes for a person."""
+def lines(states: CodeStates | None) -> list[str]:
+    """The state of both codes for a person. None: the card is seen without contact."""
+    if states is None:
+        return [
+            tr(
+                "Codes               aucun : carte lue sans contact ; pour le reste, insérez-la dans une fente",
+                "Codes               none: the card is read without contact; for the rest, insert it into a slot",
+            )
+        ]
     return [_pin_line(states), _unblock_line(states.unblock)]
 
 

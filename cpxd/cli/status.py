@@ -130,14 +130,18 @@ def lines(found: Status) -> Iterator[str]:
     from cpxd.cli.pin import lines as code_lines
     from cpxd.cli.validity import answer_line
 
-    pin, unblock = found.identity.codes.pin, found.identity.codes.unblock
-    codes = code_lines(found.identity.codes)
+    states = found.identity.codes
+    codes = code_lines(states)
     yield from (line for line in card_text.lines(found.identity) if line not in codes)
     yield f"{tr('Opposition', 'Revocation'):<20}{answer_line(found.validity.answer)}"
-    yield f"{tr('Code porteur', 'PIN'):<20}{dots(pin.tries_left, pin.max_tries or 3)}  {tries(pin.tries_left)}"
-    yield f"{tr('Code de déblocage', 'Unblock code'):<20}{tries(unblock.tries_left)}"
-    if pin.blocked:
-        yield tr("→ cpxd unblock", "→ cpxd unblock")
+    if states is None:
+        yield from codes
+    else:
+        pin, unblock = states.pin, states.unblock
+        yield f"{tr('Code porteur', 'PIN'):<20}{dots(pin.tries_left, pin.max_tries or 3)}  {tries(pin.tries_left)}"
+        yield f"{tr('Code de déblocage', 'Unblock code'):<20}{tries(unblock.tries_left)}"
+        if pin.blocked:
+            yield tr("→ cpxd unblock", "→ cpxd unblock")
     yield from _usages(found)
     if found.events:
         yield tr("Derniers événements :", "Last events:")

@@ -57,16 +57,17 @@ class CKR(IntEnum):
     TOKEN_NOT_RECOGNIZED = 0xE1
     USER_ALREADY_LOGGED_IN = 0x100
     USER_NOT_LOGGED_IN = 0x101
+    USER_PIN_NOT_INITIALIZED = 0x102
     USER_TYPE_INVALID = 0x103
     USER_ANOTHER_ALREADY_LOGGED_IN = 0x104
     BUFFER_TOO_SMALL = 0x150
     CRYPTOKI_NOT_INITIALIZED = 0x190
     CRYPTOKI_ALREADY_INITIALIZED = 0x191
     FUNCTION_REJECTED = 0x200
-
     # of the official library: an update of the card was interrupted; one was made since the card was read
     ASIP_BAD_EF_ACTUA = 0x80000001
     ASIP_REINIT_NEEDED = 0x80000002
+
 
 class CKO(IntEnum):
     DATA = 0

@@ -193,7 +193,7 @@ async def _sign(app: Application, session: Session, operation: Signature) -> Ans
         if scheme.by_card is None or scheme.by_card not in able:
             return (await slot.sign_pss(app, scheme.inner, data, scheme.salt),)
         mechanism = scheme.by_card
-    elif usage == "authentication":
+    elif usage != "signature":
         await _ready_to_use(app, session)
         try:
             return (await slot.sign_content(app, data),)
@@ -217,7 +217,9 @@ def _of_signature_key(session: Session, data: bytes) -> tuple[CardMechanism, byt
 
 async def _ready_to_use(app: Application, session: Session) -> None:
     """In the mode where nobody logs in, our dialog asks when a key is first used."""
-    if app.settings.pkcs11_pin == "agent" and session.slot.logged_in(app) is None:
+    token = session.slot.token
+    asks = app.settings.pkcs11_pin == "agent" and token is not None and not token.contactless
+    if asks and session.slot.logged_in(app) is None:
         async with app.asking:  # two keys used at once are one question
             app.alive(session)
             if session.slot.logged_in(app) is None:

@@ -92,8 +92,7 @@ def _token_info(app: Application, slot: Slot, token: Token) -> Answer:
         len(sessions),
         0,
         sum(session.writable for session in sessions),
-        4,
-        4,
+        *((8, 4) if token.contactless else (4, 4)),  # longest and shortest PIN; there is none without contact
         UNKNOWN,
         UNKNOWN,
         UNKNOWN,
@@ -106,6 +105,8 @@ def _token_info(app: Application, slot: Slot, token: Token) -> Answer:
 
 def _token_flags(settings: Settings, slot: Slot) -> int:
     codes = slot.codes
+    if slot.token is not None and slot.token.contactless:
+        return TokenFlag.TOKEN_INITIALIZED
     flags = TokenFlag.TOKEN_INITIALIZED | TokenFlag.USER_PIN_INITIALIZED
     if settings.pkcs11_pin != "agent":
         flags |= TokenFlag.LOGIN_REQUIRED
@@ -133,7 +134,8 @@ def mechanisms(token: Token) -> dict[int, tuple[int, int, int]]:
     able = {(m.padding, m.hash) for found in token.mechanisms.values() for m in found}
     both = MechanismFlag.SIGN | MechanismFlag.VERIFY
     raw = MechanismFlag.HW | both
-    found: dict[int, int] = {M.RSA_PKCS: raw | MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT}
+    decrypts = 0 if token.contactless else MechanismFlag.DECRYPT
+    found: dict[int, int] = {M.RSA_PKCS: raw | MechanismFlag.ENCRYPT | decrypts}
     found |= {number: both for number, name in HASH_RSA_PKCS.items() if ("pkcs1", name) in able}
     pss: dict[int, int] = {number: both for number, name in HASH_RSA_PSS.items() if token.any_pss or ("pss", name) in able}
     if pss:

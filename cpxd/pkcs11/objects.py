@@ -93,7 +93,7 @@ def build(token: Token, base: int, authorities: Iterable[CardCertificate], *, pr
         if certificate is None or public is None:
             continue
         usage = token.usage(key)
-        found.append(_private_key(key, usage, public, private=private_keys))
+        found.append(_private_key(key, usage, public, private=private_keys and not token.contactless))
         for (entry, _), parsed in pairs:
             if entry.id == key.id and parsed is not None and (own := _rsa(parsed)) is not None:
                 found += (_certificate(entry, parsed), _public_key(entry, parsed, usage, own))

@@ -88,6 +88,7 @@ async def login(app: Application, handle: int, user: int, pin: Pin) -> Answer:
         raise Failure(CKR.OPERATION_NOT_INITIALIZED)
     if user not in (ck.CKU_SO, ck.CKU_USER):
         raise Failure(CKR.USER_TYPE_INVALID)
+    _has_codes(slot)
     code = Code.PIN if user == ck.CKU_USER else Code.UNBLOCK
     role = slot.logged_in(app)
     if role is not None:
@@ -107,6 +108,12 @@ async def login(app: Application, handle: int, user: int, pin: Pin) -> Answer:
 def _given(slot: Slot, pin: Pin) -> Secret | None:
     """The PIN that a program brings. An empty one for a reader with a keypad is none: not all programs can say NULL."""
     return None if pin.secret is not None and not len(pin.secret) and slot.keypad != NONE else pin.secret
+
+
+def _has_codes(slot: Slot) -> None:
+    """What the official library answers for a card without contact, before the card is asked anything."""
+    if slot.token is not None and slot.token.contactless:
+        raise Failure(CKR.USER_PIN_NOT_INITIALIZED)
 
 
 async def login_user(app: Application, handle: int, user: int, pin: Pin, name: Pin) -> Answer:
@@ -216,6 +223,7 @@ async def set_pin(app: Application, handle: int, old: Pin, new: Pin) -> Answer:
     slot = session.slot
     if not session.writable:
         raise Failure(CKR.SESSION_READ_ONLY)
+    _has_codes(slot)
     if slot.logged_in(app) == "so":  # the unblock code of a card cannot be changed
         raise Failure(CKR.FUNCTION_NOT_SUPPORTED)
     if slot.keypad != NONE and not old.unfit and not new.unfit and _given(slot, old) is None and _given(slot, new) is None:

@@ -31,6 +31,11 @@ class ReaderState:
     exclusive: bool
     events: int
 
+    @property
+    def card(self) -> tuple[bool, bool, bytes, int]:
+        """What changes when the card does."""
+        return self.present, self.mute, self.atr, self.events
+
 
 class Door(Protocol):
     """Used by one thread, `cancel` apart. Every call raises typed errors only."""

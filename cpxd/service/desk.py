@@ -35,6 +35,10 @@ class Place:
     def usable(self) -> bool:
         return self.state.present and not self.state.mute and self.kind in registry.USABLE
 
+    @property
+    def contactless(self) -> bool:
+        return self.kind is registry.Kind.CPS3_CONTACTLESS
+
 
 def places() -> list[Place]:
     """All readers. Raises NoService."""
@@ -55,11 +59,15 @@ def choose(reader: str | None) -> Place:
 
 
 def _only(found: list[Place]) -> Place:
-    """The place with the only CPx card; without one, the first that says why."""
+    """The place with the only CPx card; without one, the first that says why.
+
+    A card in a contact slot is more than what is seen without contact, which may be its own other side."""
     usable = [place for place in found if place.usable]
+    usable = [place for place in usable if not place.contactless] or usable
     if len(usable) > 1:
         raise errors.SeveralCards(readers=" ; ".join(f"« {place.state.name} »" for place in usable))
-    return (usable or [place for place in found if place.state.present] or found)[0]
+    told = sorted((place for place in found if place.state.present), key=lambda place: place.kind is registry.Kind.VITALE)
+    return (usable or told or found)[0]
 
 
 def _named(found: list[Place], reader: str) -> Place:

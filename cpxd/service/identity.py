@@ -27,7 +27,7 @@ _NOT_AWAITED = {"CPS_LANG_PS"}
 class Identity:
     reader: str
     record: CardRecord
-    codes: CodeStates
+    codes: CodeStates | None  # None: seen without contact, where the card has none
     unreadable: tuple[str, ...]  # parts of the card that were skipped, for a person to know
     doors: tuple[str, ...] = ()  # readers that see the same chip without contact
     update_interrupted: bool = False  # EF_ACTUA: what the card says may be incomplete
@@ -76,7 +76,8 @@ def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, ho
     except SituationError:
         part = tr("plus de situations d'exercice qu'une carte n'en porte, 16", "more practice situations than a card holds, 16")
         raise errors.DamagedCard(part=part) from None
-    return Identity(reader, record, session.code_states(begin), (*unreadable, *session.unreadable))
+    codes = None if session.card.contactless else session.code_states(begin)
+    return Identity(reader, record, codes, (*unreadable, *session.unreadable), (), root.update_interrupted)
 
 
 def _dictionary(settings: Settings) -> Dictionary:
@@ -93,4 +94,6 @@ def _dictionary(settings: Settings) -> Dictionary:
 
 def as_json(identity: Identity) -> dict[str, Any]:
     """As cpxd/schema/card.schema.json says."""
-    return to_json(identity.record, reader=identity.reader, pin=identity.codes.pin, unblock=identity.codes.unblock)
+    codes = identity.codes
+    pin, unblock = (None, None) if codes is None else (codes.pin, codes.unblock)
+    return to_json(identity.record, reader=identity.reader, pin=pin, unblock=unblock)

@@ -11,7 +11,8 @@ from cpxd.card.registry import Kind
 from cpxd.config import Settings
 from cpxd.reader import galssini
 from cpxd.reader.terminals import Seat, seats
-from cpxd.service.desk import Place
+from cpxd.record.files import SerialNumber
+from cpxd.service.desk import OpenCard, Place, places
 from cpxd.text import Text
 
 _TWO = 2  # slots: one for the CPS, one for the Vitale card
@@ -23,9 +24,9 @@ class Seated:
     seat: Seat
 
 
-def seated(places: Sequence[Place]) -> list[Seated]:
-    found = seats(place.state.name for place in places)
-    return [Seated(place, found[place.state.name]) for place in places]
+def seated(found: Sequence[Place]) -> list[Seated]:
+    where = seats(place.state.name for place in found)
+    return [Seated(place, where[place.state.name]) for place in found]
 
 
 def slot_words(seat: Seat) -> Text:
@@ -35,10 +36,28 @@ def slot_words(seat: Seat) -> Text:
     return Text(f"fente {seat.number} sur {seat.count}", f"slot {seat.number} of {seat.count}")
 
 
-def remarks(places: Sequence[Place], settings: Settings) -> Iterator[Text]:
+def other_doors(card: OpenCard) -> list[str]:
+    """The readers that see the chip of an open card without contact: EF.SN.ICC, read there too, is the same. One holder, two
+    doors; nothing else that both sides show tells it."""
+    near = [place.state.name for place in places() if place.contactless and place.usable and place.state.name != card.reader]
+    if not near:
+        return []
+    chip = card.run(lambda session, begin: session.root(begin)).serial
+    return [name for name in near if _serial(name, card.settings) == chip]
+
+
+def _serial(reader: str, settings: Settings) -> SerialNumber | None:
+    try:
+        with OpenCard(reader, settings) as card:
+            return card.run(lambda session, begin: session.root(begin)).serial
+    except errors.CpxError:
+        return None
+
+
+def remarks(found: Sequence[Place], settings: Settings) -> Iterator[Text]:
     """Cards that seem to have been swapped, and a Vitale card that lies where a CPx card is looked for."""
     terminals: dict[str, list[Seated]] = {}
-    for here in seated(places):
+    for here in seated(found):
         terminals.setdefault(here.seat.terminal, []).append(here)
     roles = _roles(settings)
     for slots in terminals.values():

@@ -50,6 +50,7 @@ class Slot:
         self.insertion = 0
         self.life = 0  # grows with it, and when screen lock or sleep ends what was begun: sessions compare it
         self.present = False
+        self.kind: registry.Kind | None = None  # what card it is, by its ATR alone
         self.error: errors.CpxError | None = None
         self.token: Token | None = None
         self.codes: CodeStates | None = None
@@ -72,7 +73,7 @@ class Slot:
         """What PC/SC says of the reader now; None: it is not there."""
         before, self._state = self._state, state
         here = state is not None and state.present
-        same = before is not None and state is not None and _card_seen(before) == _card_seen(state)
+        same = before is not None and state is not None and before.card == state.card
         if self.present and not (here and same):
             self._leave()
         if here and not self.present and state is not None:
@@ -82,11 +83,11 @@ class Slot:
         self.insertion += 1
         self.life += 1
         self.present = True
-        kind = registry.identify(state.atr)
+        self.kind = registry.identify(state.atr)
         if state.mute or not state.atr:
             self.error = errors.CardMute()
-        elif kind not in registry.USABLE:
-            self.error = registry_error(state.atr, kind)
+        elif self.kind not in registry.USABLE:
+            self.error = registry_error(state.atr, self.kind)
         else:
             self._card = OpenCard(self.reader, self._settings)
             self._start_reading()
@@ -99,7 +100,7 @@ class Slot:
         held = self._logins.clear()
         if self.token is not None:
             REFUSED.forget(self.token.root.serial.pan)
-        self.token = self.codes = self.error = None
+        self.token = self.codes = self.error = self.kind = None
         self.keypad = NONE
         self._contents.clear()
         if self._reading is not None:
@@ -351,6 +352,8 @@ class Slot:
     # --- inside
 
     def _need(self, client: Client, role: Role) -> None:
+        if self.token is not None and self.token.contactless:  # no code is asked for on that side: the card knows none
+            return
         if self._logins.role(client) != role:
             raise NotAllowed
         self._logins.use(client)
@@ -377,6 +380,11 @@ class Slot:
 
         try:
             return await card.run_async(watched, entries=typed)
+        except errors.CardUpdated:
+            if insertion == self.insertion and self._state is not None:
+                self._leave()  # what was believed of it, sessions and logins included, is of another card
+                self._arrive(self._state)
+            raise
         except _LOST:
             proof[0] = False
             if card is self._card:  # its thread may rest in a call that never returns: a new one takes over
@@ -388,11 +396,6 @@ class Slot:
                 self._fall()
 
     def _fall(self) -> None:
-        except errors.CardUpdated:
-            if insertion == self.insertion and self._state is not None:
-                self._leave()  # what was believed of it, sessions and logins included, is of another card
-                self._arrive(self._state)
-            raise
         """The card does not know any more that the PIN was proved: nobody is logged in."""
         if self._logins.clear():
             log.write("login-ended", operation="lost")
@@ -442,7 +445,3 @@ class Slot:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _card_seen(state: ReaderState) -> tuple[bool, bool, bytes, int]:
-    return state.present, state.mute, state.atr, state.events

@@ -36,6 +36,11 @@ class Token:
         return any(m.padding == "pss" for found in self.mechanisms.values() for m in found)
 
     @property
+    def contactless(self) -> bool:
+        """Seen without contact: no code, the technical key alone."""
+        return self.tree.contactless
+
+    @property
     def serial(self) -> str:
         """The chip's serial number, digits."""
         return self.root.serial.chip
@@ -49,19 +54,23 @@ class Token:
         return next((parsed for (entry, _), parsed in pairs if entry.id == key.id and parsed is not None), None)
 
 
-def read_token(session: CardSession, begin: Begin) -> tuple[Token, CodeStates]:
-    """Read everything public but the data objects. Raises DamagedCard when no certificate can be read."""
+def read_token(session: CardSession, begin: Begin) -> tuple[Token, CodeStates | None]:
+    """Read everything public but the data objects. No states of codes where there are none (contactless).
+
+    Raises DamagedCard when no certificate can be read."""
     root, tree = session.root(begin), session.tree(begin)
     certificates = tuple(_parsed(der, entry.label) for entry, der in tree.certificates)
     if not any(certificates):
         raise errors.DamagedCard(part="; ".join(tree.warnings) or "CDF")
     card = session.card
-    mechanisms: dict[Usage, frozenset[Mechanism]] = {usage: card.mechanisms(usage) for usage in get_args(Usage)}
+    mechanisms: dict[Usage, frozenset[Mechanism]] = {
+        usage: card.mechanisms(usage) if (usage == "technical") == card.contactless else frozenset() for usage in get_args(Usage)
+    }
     data = session.data_objects(begin)
-    if card.generation == "CPS3":
+    if card.generation == "CPS3" and not card.contactless:
         data += tuple(_cps2ter({entry.label for entry in data}))
     token = Token(card.generation, root, tree, certificates, data, mechanisms, any_pss=not card.unpadded)
-    return token, session.code_states(begin)
+    return token, None if card.contactless else session.code_states(begin)
 
 
 def _cps2ter(listed: set[str]) -> Iterator[DataObject]:

@@ -8,6 +8,7 @@ from cpxd.card.registry import Kind
 from cpxd.doctor import contacts
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, gesture, info, ok, unknown, warning
 from cpxd.doctor.visit import Visit
+from cpxd.service import seating
 from cpxd.text import Text
 
 _WAYS_IN = gesture("Insérez la carte, puce vers l'avant et vers le haut", "Insert the card, chip forward and facing up")
@@ -27,7 +28,7 @@ def _card(visit: Visit) -> Findings:
         title = Text("Carte muette : elle ne répond pas au lecteur.", "Mute card: it does not answer the reader.")
         cause = Text("Carte à l'envers, puce sale, ou carte abîmée.", "Card upside down, dirty chip, or broken card.")
         yield error("card", "CPX-105", title, cause, _CLEAN, reader=name)
-    elif not place.usable:
+    elif not place.usable or place.kind is Kind.CPS3_CONTACTLESS:
         yield _stranger(place.kind, place.state.atr.hex(" ").upper())
     else:
         generation = "CPx" if place.kind in (None, Kind.UNKNOWN_VERSION) else place.kind.value
@@ -61,8 +62,8 @@ def _stranger(kind: Kind | None, atr: str) -> Finding:
         )
     elif kind is Kind.CPS3_CONTACTLESS:
         title = Text(
-            "Carte CPS lue sans contact : sa partie sans contact ne sert pas ici.",
-            "CPS card read without contact: that part of it is no use here.",
+            "Carte CPS lue sans contact : de ce côté elle n'a ni code ni clé du titulaire.",
+            "CPS card read without contact: on that side it has no code and no key of its holder.",
         )
         fix = gesture("Insérez la carte dans une fente à contact", "Insert the card into a contact slot")
     else:
@@ -75,6 +76,8 @@ def _stranger(kind: Kind | None, atr: str) -> Finding:
 
 
 def _others(visit: Visit) -> Findings:
+    for remark in seating.remarks(visit.places(), visit.usable_settings()):
+        yield info("cards", "CPX-226", Text("Cartes du terminal.", "Cards in the terminal."), remark)
     usable = [place for place in visit.places() if place.usable]
     if len(usable) > 1 and visit.options.reader is None:
         names = " ; ".join(f"« {place.state.name} »" for place in usable)
@@ -106,9 +109,6 @@ def _read(visit: Visit) -> Findings:
         )
     else:
         yield ok("read", "La carte se lit en entier.", "The whole card can be read.", certificates=len(found.record.certificates))
-    if found.record.card.category == "test":
-        yield info(
-            "read",
     if found.update_interrupted:
         yield warning(
             "read",
@@ -120,6 +120,9 @@ def _read(visit: Visit) -> Findings:
             ),
             gesture("Refaites la mise à jour de la carte", "Update the card again"),
         )
+    if found.record.card.category == "test":
+        yield info(
+            "read",
             "CPX-212",
             Text("C'est une carte de TEST.", "This is a TEST card."),
             Text("Les téléservices réels la refusent.", "Real services refuse it."),
@@ -209,7 +212,7 @@ FAMILY = Family(
             _card,
             ("pcsc", "reader"),
         ),
-        Check("cards", Text("Autres cartes insérées", "Other cards inserted"), ("CPX-119",), _others, ("pcsc", "reader")),
+        Check("cards", Text("Autres cartes", "Other cards"), ("CPX-119", "CPX-226"), _others, ("pcsc", "reader")),
         Check(
             "read",
             Text("Lecture de la carte, sans code", "Reading of the card, without a code"),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from cpxd import errors
+from cpxd.card.session import CodeStates
 from cpxd.doctor import contacts
 from cpxd.doctor.model import Check, Family, Findings, Fix, Verdict, command, error, gesture, info, ok, warning
 from cpxd.doctor.visit import Visit
@@ -12,9 +14,17 @@ _NEEDS = ("pcsc", "reader", "scdaemon", "card", "read")
 _FEW_TRIES, _FEW_USES = 3, 3
 
 
+def _states(visit: Visit) -> CodeStates:
+    states = visit.card().codes
+    if states is None:
+        raise errors.ContactlessCard()
+    return states
+
+
 def _pin(visit: Visit) -> Findings:
     found = visit.card()
-    pin, unblock = found.codes.pin, found.codes.unblock
+    codes = _states(visit)
+    pin, unblock = codes.pin, codes.unblock
     anonymous = found.record.holder.pseudonym is not None
     if pin.blocked and unblock.blocked:
         yield error(
@@ -64,7 +74,7 @@ def _pin(visit: Visit) -> Findings:
 
 
 def _unblock(visit: Visit) -> Findings:
-    codes = visit.card().codes
+    codes = _states(visit)
     state = codes.unblock
     if state.blocked:
         if not codes.pin.blocked:
