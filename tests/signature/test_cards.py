@@ -3,25 +3,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import documents
 import pytest
 from authority import TSA_URL, Authority
-from judges import Judges
+from cryptography import x509
+from judges import Judges, cut_pdf
 
 import simulator
 from cpxd.config import Settings
 from cpxd.service import verifying
 from cpxd.signature import vihf, xmlsafe
+from simulator import personas
 from simulator.lab import Lab
+from simulator.pki import TestPki
 
 CPXD = str(Path(sysconfig.get_path("scripts")) / "cpxd")
 TAGS = Path(simulator.__file__).parent / "invented-tags.json"
@@ -201,19 +207,84 @@ def test_two_hundred_prescriptions(lab: Lab, tmp_path: Path, judges: Judges) -> 
 
 
 def test_card_pulled_in_a_batch(lab: Lab, tmp_path: Path, judges: Judges) -> None:
-    """What is signed is whole, what is not is named, none is half-written."""
-    paths = batch(tmp_path, 12)
-    handle = lab.insert(3, "cps-medecin:cps4", fault="pull@60")
+    """Of 200, what is signed is whole, what is not is named, none is half-written."""
+    paths = batch(tmp_path, 200)
+    handle = lab.insert(3, "cps-medecin:cps4", fault="pull@350")
     assert handle is not None
     done = cpxd(lab, 3, None, "sign", *paths, "--format", "pades")
     signed = {p.name.removesuffix(".signed.pdf") for p in tmp_path.glob("*.signed.pdf")}
-    assert 0 < len(signed) < 12, (done.stdout, done.stderr)
+    assert 20 < len(signed) < 180, (len(signed), done.stderr)
     assert done.returncode == 14 and len(done.stdout.splitlines()) == len(signed)
     named = set(re.findall(r"(ordonnance-\d+)\.pdf", done.stderr))
     assert named == {p.stem for p in paths} - signed
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
-    for name in signed:
-        assert "Signature is Valid" in judges.pdfsig((tmp_path / f"{name}.signed.pdf").read_bytes())
+    assert {p.name for p in tmp_path.iterdir()} == {p.name for p in paths} | {f"{name}.signed.pdf" for name in signed}
+    for name in sorted(signed)[::10] + sorted(signed)[-3:]:
+        signature, content = cut_pdf((tmp_path / f"{name}.signed.pdf").read_bytes())
+        assert judges.java("cms", signature, ("beside", content)), judges.said
+    for name in (min(signed), max(signed)):
+        assert judges.poppler((tmp_path / f"{name}.signed.pdf").read_bytes())
+    assert len([c for c, _ in handle.trace if c[1] == 0x20 and len(c) > 5]) == 1, "one PIN"
+
+
+BAD = [  # what is in the file, how it is to be signed
+    ("encrypted.pdf", "pades"),
+    ("no-xref.pdf", "pades"),
+    ("cut.pdf", "pades"),
+    ("text.pdf", "pades"),
+    ("bomb.xml", "xades"),
+    ("external.xml", "xades"),
+    ("deep.xml", "xades"),
+    ("text.eml", "smime"),
+]
+
+
+def test_bad_documents(lab: Lab, tmp_path: Path, judges: Judges) -> None:
+    """Each is refused in one line, and nothing is written."""
+    good = documents.pdf("x")
+    judges.run("qpdf", "--encrypt", "", "owner", "256", "--", judges.put("in.pdf", good), "out.pdf")
+    contents = {
+        "encrypted.pdf": (judges.folder / "out.pdf").read_bytes(),
+        "no-xref.pdf": good.replace(b"startxref", b"startxxxx"),
+        "cut.pdf": good[: len(good) // 2],
+        "bomb.xml": documents.BOMB,
+        "external.xml": documents.EXTERNAL,
+        "deep.xml": b"<a>" * 100_000 + b"</a>" * 100_000,
+    }
+    lines = []
+    for name, format in BAD:
+        (tmp_path / name).write_bytes(contents.get(name, b"just words"))
+        lines.append(["sign", str(tmp_path / name), "--format", format, "--reader", lab.readers[1]])
+    program = Path(__file__).with_name("sign_lines.py")
+    env = {"LANG": "C.UTF-8"}
+    done = lab.run([sys.executable, program, "1234"], input=json.dumps(lines), capture_output=True, env=env, timeout=120)
+    assert json.loads(done.stdout) == [40] * len(BAD), done.stderr
+    said = done.stderr.splitlines()
+    assert len(said) == len(BAD) and all("CPX-150" in line for line in said), said
+    assert {p.name for p in tmp_path.iterdir()} == {name for name, _ in BAD}
+
+
+def test_revoked_signer(lab: Lab, folder: Path, authority: Authority) -> None:
+    certificate = TestPki().issue(personas.load("cps-medecin"), "cps4", "signature").certificate
+    authority.revoked = {x509.load_der_x509_certificate(certificate).serial_number: datetime.now(UTC) - timedelta(days=1)}
+    before = len(lab.card(1).trace)
+    done = cpxd(lab, 1, authority, "sign", folder / "note.pdf", "--format", "pades", "--level", "lt")
+    assert done.returncode == 40 and "CPX-155" in done.stderr, done.stderr
+    assert not (folder / "note.signed.pdf").exists()
+    assert not [c for c, _ in lab.card(1).trace[before:] if c[1] == 0x20 and len(c) > 5], "known before the PIN"
+
+
+@pytest.mark.parametrize(
+    ("shift", "level", "code"), [("+1500d", "b", "CPX-154"), ("-1500d", "b", "CPX-154"), ("+2h", "t", "CPX-156")]
+)
+def test_wrong_clock(lab: Lab, folder: Path, authority: Authority, shift: str, level: str, code: str) -> None:
+    """The clock of the workstation, moved by libfaketime: told, and nothing is written."""
+    line = ["faketime", "-f", shift, CPXD, "sign", folder / "note.pdf", "--format", "pades", "--level", level, "--pin-fd", "0"]
+    env = {"LANG": "C.UTF-8", "FAKETIME_DONT_FAKE_MONOTONIC": "1", **authority.env}
+    before = len(lab.card(1).trace)
+    done = lab.run([*line, "--reader", lab.readers[1]], input="1234\n", capture_output=True, env=env, timeout=60)
+    assert done.returncode == 40 and code in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (folder / "note.signed.pdf").exists()
+    assert not [c for c, _ in lab.card(1).trace[before:] if c[1] == 0x20 and len(c) > 5], "known before the PIN"
 
 
 def test_one_bad_document_does_not_stop_the_others(lab: Lab, tmp_path: Path) -> None:
@@ -222,6 +293,39 @@ def test_one_bad_document_does_not_stop_the_others(lab: Lab, tmp_path: Path) -> 
     done = cpxd(lab, 1, None, "sign", *paths, "--format", "pades", "-o", tmp_path)
     assert done.returncode == 40 and "ordonnance-001.pdf" in done.stderr and "CPX-150" in done.stderr
     assert sorted(p.name for p in tmp_path.glob("*.signed.pdf")) == ["ordonnance-000.signed.pdf", "ordonnance-002.signed.pdf"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_bare_hash(lab: Lab, judges: Judges, model: str) -> None:
+    """Refused unless an administrator allows that origin; then it is shown as what nobody can read, and really signed."""
+    digest = hashlib.sha256(b"anything at all").hexdigest()
+    program = Path(__file__).with_name("sign_hash.py")
+
+    def ask(allowed: str, *questions: str) -> list[dict[str, Any]]:
+        line = [sys.executable, program, lab.readers[slot(model)], allowed, *questions]
+        done = lab.run(line, input="1234\n", capture_output=True, env={"LANG": "C.UTF-8"}, timeout=60)
+        assert done.returncode == 0, done.stderr
+        said: list[dict[str, Any]] = json.loads(done.stdout)
+        return said
+
+    others = ("https://other.example", "https://allowed.example.evil", "https://allowed", "")
+    before = len(lab.card(slot(model)).trace)
+    said = ask("", f"https://allowed.example={digest}")
+    assert said == [{"error": "CPX-157", "shown": []}], "nobody, unless somebody is named"
+    *refused, short, found = ask(
+        "https://allowed.example https://second.example",
+        *(f"{origin}={digest}" for origin in others),
+        "https://allowed.example=" + "00" * 31,
+        f"https://second.example={digest}",
+    )
+    assert refused == [{"error": "CPX-157", "shown": []}] * len(others) and short["error"] == "CPX-150"
+    assert len([c for c, _ in lab.card(slot(model)).trace[before:] if c[1:3] == b"\x2a\x9e"]) == 1, "the card signed once"
+    assert found["shown"][0].startswith("empreinte") and digest in found["shown"][1]
+    assert "contenu non lisible" in found["shown"][2]
+    certificate = TestPki().issue(personas.load("cps-medecin"), model, "signature").certificate  # type: ignore[arg-type]
+    own = x509.load_der_x509_certificate(certificate)
+    assert judges.openssl_value(b"anything at all", bytes.fromhex(found["signature"]), own, pss=False)
+    assert not judges.openssl_value(b"anything else", bytes.fromhex(found["signature"]), own, pss=False)
 
 
 def test_usage(lab: Lab, folder: Path) -> None:
