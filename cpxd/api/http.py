@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -22,7 +21,8 @@ from cpxd.api.mycard import MyCard
 from cpxd.api.operations import Call, Desk
 from cpxd.browsers import registration
 from cpxd.config import Settings
-from cpxd.dialog.display import DisplayHints, program_name
+from cpxd.dialog import session
+from cpxd.dialog.display import DisplayHints, program_name, terminal_of
 from cpxd.service.hub import Hub
 
 _HEAD = 5.0  # seconds for the head of a request, and between two of them
@@ -118,7 +118,7 @@ class Http:
             if head.websocket:
                 raise problems.UnknownResource()
             given = await _body(request, route)
-            found = await self._call(origin, connection.pid).run(route, given)
+            found = await (await self._call(origin, connection.pid)).run(route, given)
             return _json(200, found, gate.cors(origin))
         except errors.CpxError as error:
             answer = _refusal(error, origin)
@@ -138,9 +138,9 @@ class Http:
             return await self._streaming(lambda: self._page.follow(key, request))
         return _json(200, await self._page.ask(key, head.target, given), {})
 
-    def _call(self, origin: str | None, pid: int) -> Call:
+    async def _call(self, origin: str | None, pid: int) -> Call:
         if origin is not None:
-            return Call(self._desk, origin, origin, DisplayHints.from_environ(os.environ))
+            return Call(self._desk, origin, origin, DisplayHints.from_environ(await asyncio.to_thread(session.environment)))
         return Call(self._desk, None, program_name(pid), DisplayHints.from_environ(_environment(pid), pid))
 
     # --- events
@@ -256,7 +256,7 @@ def _environment(pid: int) -> dict[str, str]:
     except OSError:
         return {}
     pairs = (entry.decode("utf-8", "replace").partition("=") for entry in entries)
-    return {name: value for name, _, value in pairs if name}
+    return {"GPG_TTY": terminal_of(pid), **{name: value for name, _, value in pairs if name}}
 
 
 def _nothing() -> None:

@@ -118,6 +118,20 @@ class DisplayHints:
         return "linux" if _CONSOLE.fullmatch(self.tty) else "xterm"
 
 
+def terminal_of(pid: int) -> str:
+    """The controlling terminal of a process, "" without one (proc(5), tty_nr)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        number = int(fields[4])
+        device = os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00)
+        for name in (f"/dev/pts/{os.minor(device)}", f"/dev/tty{os.minor(device)}"):
+            if os.path.exists(name) and os.stat(name).st_rdev == device:
+                return name
+    except (OSError, ValueError, IndexError):
+        pass
+    return ""
+
+
 def program_name(pid: int) -> str:
     """What runs as this process: the name of its executable, which it cannot choose, else the name it gives itself."""
     try:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # they cost time that a plain CMS does not need
     from cpxd.signature.fetch import Fetch
     from cpxd.signature.pades import Appearance
     from cpxd.signature.preview import Preview
+    from cpxd.signature.signer import Signer
     from cpxd.signature.trust import TrustStore
     from cpxd.signature.vihf import Request
 
@@ -136,8 +137,14 @@ def usage_of(options: Options, settings: Settings) -> Usage:
 
 def prepare(card: OpenCard, options: Options, trust: TrustStore | None = None, fetch: Fetch | None = None) -> signing.Signing:
     """Everything that can be found wrong before a PIN is asked. Raises as `Signing`, KeyUnavailable, MechanismUnavailable."""
-    settings = card.settings
-    signer = CardSigner(card, usage_of(options, settings), "pss" if options.pss else "pkcs1")
+    signer = CardSigner(card, usage_of(options, card.settings), "pss" if options.pss else "pkcs1")
+    return prepare_for(signer, options, card.settings, trust, fetch)
+
+
+def prepare_for(
+    signer: Signer, options: Options, settings: Settings, trust: TrustStore | None = None, fetch: Fetch | None = None
+) -> signing.Signing:
+    """The same for any signer; what the level needs comes from the settings when it is not given."""
     network, known = fetch or _fetch(options, settings), trust or _trust(options, settings)
     return signing.Signing(signer, options, trust=known, fetch=network, now=datetime.now(UTC))
 

@@ -146,12 +146,24 @@ def parse(data: bytes) -> Answer:
 
 
 @contextlib.contextmanager
-def api_lab(cards: Sequence[Any], answers: Sequence[str] = ("* pin 1234",), **options: Any) -> Iterator[ApiLab]:
+def api_lab(
+    cards: Sequence[Any],
+    answers: Sequence[str] = ("* pin 1234",),
+    settings: Mapping[str, str] | None = None,
+    sites: Sequence[str] = (SITE,),
+    **options: Any,
+) -> Iterator[ApiLab]:
+    """`settings`: lines of config.toml by section, beside those of the lab."""
     options = {"api_consent": 0.001, "dialog_pin": "1234"} | options
     with Lab(cards, slots=max(1, len(cards)), **options) as lab:
         assert lab.folder is not None
         config = Path(lab.env["XDG_CONFIG_HOME"]) / "cpxd"
-        (config / "origins.list").write_text(f"{SITE}\n")
+        text = (config / "config.toml").read_text()
+        for section, lines in (settings or {}).items():
+            known = f"[{section}]\n"
+            text = text.replace(known, f"{known}{lines}\n") if known in text else f"{text}{known}{lines}\n"
+        (config / "config.toml").write_text(text)
+        (config / "origins.list").write_text("".join(f"{site}\n" for site in sites))
         dialog = lab.folder / "dialog" / "pinentry-scripted"
         daemon = Daemon({**os.environ, **lab.env}, lab.folder / "daemon.log")
         made = ApiLab(lab, lab.api_port, daemon, dialog)

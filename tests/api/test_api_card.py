@@ -159,12 +159,12 @@ def test_one_question_at_a_time_and_a_dialog_that_dies() -> None:
         assert asked.result(30).code == "CPX-123"
 
 
-def waiting(lab: ApiLab) -> tuple[Path, Path]:
-    """From now on a dialog opens (first file) and waits until it may answer (second file)."""
-    opened, go = lab.dialog.with_name("opened"), lab.dialog.with_name("go")
-    real = lab.dialog.read_text().splitlines()[-1]
+def waiting(lab: ApiLab, program: Path | None = None) -> tuple[Path, Path]:
+    """From now on a dialog (that of codes, or `program`) opens (first file) and waits until it may answer (second file)."""
+    opened, go, program = lab.dialog.with_name("opened"), lab.dialog.with_name("go"), program or lab.dialog
+    real = program.read_text().splitlines()[-1]
     wait = f"touch {opened}; while [ ! -e {go} ]; do sleep 0.02; done"
-    lab.dialog.write_text(f"#!/bin/sh\n{wait}\n{real}\n")
+    program.write_text(f"#!/bin/sh\n{wait}\n{real}\n")
     return opened, go
 
 
@@ -242,7 +242,8 @@ def test_answers_are_as_described(doctor: ApiLab) -> None:
     }
     for route in routes.ROUTES:
         if route.operation != "events":
-            answer = doctor.ask(route.method, route.path, wanted.get(route.operation, {}) if route.method == "POST" else None)
+            body = wanted.get(route.operation, {}) if route.method == "POST" else None
+            answer = doctor.ask(route.method, route.path, body, native=route.operation == "page")
             assert answer.status == 200, route
             jsonschema.validate(answer.json, route.answer)
 
