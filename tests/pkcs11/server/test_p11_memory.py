@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Half a hundred PINs pass through the daemon, and nothing of any of them is left in its memory or its log."""
+"""Half a hundred PINs pass through the daemon, and nothing of any of them is left in its memory, its core or its log."""
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,16 @@ def count(pid: int, *needles: bytes) -> list[int]:
     return totals
 
 
+def core(pid: int, folder: Path) -> bytes:
+    """A core of the process, with the mappings in it that it keeps out of cores."""
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*as_root, "gcore", "-a", "-o", folder / "core", str(pid)], check=True, capture_output=True, timeout=60)
+    written = folder / f"core.{pid}"
+    if as_root:
+        subprocess.run([*as_root, "chmod", "0644", written], check=True)
+    return written.read_bytes()
+
+
 def fresh_pins(pid: int, current: bytes) -> tuple[bytes, bytes]:
     """Two PINs whose digits the process does not hold: no padded block and no VERIFY of them either."""
     while True:
@@ -42,7 +54,7 @@ def fresh_pins(pid: int, current: bytes) -> tuple[bytes, bytes]:
             return first, second
 
 
-def test_the_search_finds_what_is_there(fresh: Daemon, client: Wire) -> None:
+def test_the_search_finds_what_is_there(fresh: Daemon, client: Wire, tmp_path: Path) -> None:
     """Else the test below could not fail."""
     session = client.open(0)
     marker = b"needle-%d" % secrets.randbelow(1 << 60)
@@ -53,13 +65,14 @@ def test_the_search_finds_what_is_there(fresh: Daemon, client: Wire) -> None:
     client.socket.sendall(b"\0\0\0\x20\0\0\0\0\0\0\1\0" + marker)  # half a frame waits in the buffer
     time.sleep(LEFT_AFTER)
     assert count(fresh.process.pid, marker)[0] >= 1
+    assert core(fresh.process.pid, tmp_path).count(marker) >= 1
 
 
 @pytest.mark.parametrize("slot", [0, 1])
-def test_nothing_is_left(fresh: Daemon, client: Wire, slot: int) -> None:
+def test_nothing_is_left(fresh: Daemon, client: Wire, slot: int, tmp_path: Path) -> None:
     pid = fresh.process.pid
     session = client.open(slot)
-    current = b"1234"
+    current, used = b"1234", [b"1234"]
     for _ in range(PINS // 2):
         new, wrong = fresh_pins(pid, current)
         client.SetPIN(session, current, new)
@@ -71,5 +84,10 @@ def test_nothing_is_left(fresh: Daemon, client: Wire, slot: int) -> None:
         time.sleep(LEFT_AFTER)
         assert count(pid, new, wrong) == [0, 0]  # the bare digits: in the padded block and in VERIFY too
         current = new
+        used += [new, wrong]
     log = fresh.log.read_text()
     assert '"defect"' not in log
+    dumped = core(pid, tmp_path)
+    blocks = {found[:4] for found in re.findall(rb"[0-9]{4}\xff{4}", dumped)}  # what goes to the card; in VERIFY too
+    assert blocks.isdisjoint(used)
+    assert [dumped.count(pin) for pin in used[-2:]] == [0, 0]
