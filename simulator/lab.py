@@ -67,6 +67,7 @@ class Lab:
     slots: 1 to 16. vpcd: through the distribution's vpcd, in its own network namespace, instead of the project's driver.
     trace: one file for all cards. state_dir: what survives power-off is kept there, one file a card.
     galss: in the slots of a serial SESAM-Vitale terminal behind a stand-in for GALSS; there is no pcscd then.
+    pinpad: readers with a keypad; a name: one that is not as the standard has it (docs/LAB.md).
     faults: SPEC by slot. pad: the keys of the PIN pad (see `type_keys`); without it every entry is cancelled.
     daemon: `cpxd serve` runs beside, as `daemon` says; dialog_pin: what its PIN dialog answers.
     api_port: of its https API, a free one by default; api_consent: seconds before its questions can be accepted.
@@ -78,7 +79,7 @@ class Lab:
         cards: Sequence[CardSpec | None] = (),
         *,
         slots: int = 4,
-        pinpad: bool = False,
+        pinpad: bool | str = False,
         vpcd: bool = False,
         galss: bool = False,
         trace: str | Path | None = None,

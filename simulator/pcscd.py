@@ -40,7 +40,7 @@ class Setup:
 
     folder: Path
     slots: int = 4
-    pinpad: bool = False
+    pinpad: bool | str = False
     vpcd: bool = False
     timeout_ms: int = 10_000
     driver: Path = DRIVER
@@ -157,7 +157,8 @@ class PrivatePcscd:
                     f"driver missing: {self.setup.driver} (build it: python setup.py build_ext --inplace)",
                 )
             name = "cpx-sim PIN pad" if self.setup.pinpad else "cpx-sim"
-            options = f"slots={self.setup.slots}:pinpad={int(self.setup.pinpad)}:timeout={self.setup.timeout_ms}"
+            pad = self.setup.pinpad if isinstance(self.setup.pinpad, str) else int(self.setup.pinpad)
+            options = f"slots={self.setup.slots}:pinpad={pad}:timeout={self.setup.timeout_ms}"
             device = f"cpx-sim:{options}:{self.setup.folder / 'slot'}"
             return [_stanza(name, device, self._reachable(self.setup.driver), 0)]
         original = self._installed.drivers / _VPCD

@@ -8,6 +8,7 @@ length is as good as absent. Every number of a structure is little-endian, but f
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -180,8 +181,9 @@ class PinPad:
     def _enter(self, code: int, structure: bytes, ask: Ask, block: Block, masked: bytes) -> int:
         with typed.marked(self._terminal.reader):
             self._announce(ask)
+            begun = time.monotonic()
             answer = self._terminal.control(code, structure)
-        self._terminal.shown(masked, answer[-2:], 0.0)
+        self._terminal.shown(masked, answer[-2:], (time.monotonic() - begun) * 1000)
         if len(answer) < 2:
             raise errors.PadRefused(status=answer.hex().upper() or "-")
         sw = int.from_bytes(answer[-2:], "big")

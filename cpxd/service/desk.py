@@ -121,12 +121,12 @@ class OpenCard:
 
         `entries`: how many times a person may be asked to type on the reader meanwhile.
         """
-        with self._said():
+        with self._said(entries):
             return self._thread.call(self._job(operation), patience=self._patience(entries))
 
     async def run_async(self, operation: Callable[[CardSession, Begin], T], *, entries: int = 0) -> T:
         """As `run`, for an event loop."""
-        with self._said():
+        with self._said(entries):
             return await self._thread.call_async(self._job(operation), patience=self._patience(entries))
 
     def keypad(self, session: CardSession, begin: Begin) -> Abilities:
@@ -151,12 +151,15 @@ class OpenCard:
         return entries * (self.settings.pinpad_timeout + GRACE)
 
     @contextlib.contextmanager
-    def _said(self) -> Iterator[None]:
-        """A reader that is busy because somebody types a code there is said to be."""
+    def _said(self, entries: int) -> Iterator[None]:
+        """A reader that is busy because somebody types a code there for another program is said to be.
+
+        pcscd holds even SCardConnect up while a reader waits for its keys: the card then seems mute.
+        """
         try:
             yield
-        except errors.ReaderBusy:
-            if typed.now(self.reader):
+        except (errors.ReaderBusy, errors.CardMute):
+            if not entries and typed.now(self.reader):
                 raise errors.CodeBeingTyped() from None
             raise
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "control.h"
+#include "oddpad.h"
 #include "slot.h"
 
 enum { DRIVER_VERSION = 0x01000000 };
@@ -247,7 +248,9 @@ RESPONSECODE IFDHControl(DWORD Lun, DWORD dwControlCode, PUCHAR TxBuffer, DWORD 
     if (s == NULL)
         return IFD_NO_SUCH_DEVICE;
     pthread_mutex_lock(&s->lock);
-    RESPONSECODE rc = reader_control(s, dwControlCode, TxBuffer, TxBuffer != NULL ? TxLength : 0, RxBuffer, &len);
+    const size_t sent = TxBuffer != NULL ? TxLength : 0;
+    RESPONSECODE rc = s->set.oddity == ODD_NONE ? reader_control(s, dwControlCode, TxBuffer, sent, RxBuffer, &len)
+                                                : odd_control(s, dwControlCode, TxBuffer, sent, RxBuffer, &len);
     pthread_mutex_unlock(&s->lock);
     if (rc == IFD_SUCCESS)
         *pdwBytesReturned = len;

@@ -19,6 +19,19 @@ static bool number(const char *text, size_t len, unsigned low, unsigned high, un
     return true;
 }
 
+static enum oddity oddity_named(const char *name, size_t len) {
+    static const struct {
+        const char *name;
+        enum oddity oddity;
+    } known[] = {{"verify-only", ODD_VERIFY_ONLY}, {"bad-tlv", ODD_BAD_TLV}, {"cut-list", ODD_CUT_LIST},
+                 {"refuses", ODD_REFUSES},         {"exact", ODD_EXACT},     {"long", ODD_LONG},
+                 {"swapped", ODD_SWAPPED},         {"liar", ODD_LIAR}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strlen(known[i].name) == len && memcmp(known[i].name, name, len) == 0)
+            return known[i].oddity;
+    return ODD_NONE;
+}
+
 static bool setting(const char *text, size_t len, struct settings *out) {
     const char *equal = memchr(text, '=', len);
     unsigned flag = 0;
@@ -31,8 +44,11 @@ static bool setting(const char *text, size_t len, struct settings *out) {
         return number(value, value_len, 1, SLOTS_MAX, &out->slots);
     if (key == 7 && memcmp(text, "timeout", key) == 0)
         return number(value, value_len, 1, 600000, &out->timeout_ms);
-    if (key == 6 && memcmp(text, "pinpad", key) == 0 && number(value, value_len, 0, 1, &flag)) {
-        out->pinpad = flag == 1;
+    if (key == 6 && memcmp(text, "pinpad", key) == 0) {
+        out->oddity = oddity_named(value, value_len);
+        if (out->oddity == ODD_NONE && !number(value, value_len, 0, 1, &flag))
+            return false;
+        out->pinpad = flag == 1 || out->oddity != ODD_NONE;
         return true;
     }
     return false;

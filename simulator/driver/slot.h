@@ -17,10 +17,24 @@ enum control { CTL_OFF = 0x00, CTL_ON = 0x01, CTL_RESET = 0x02, CTL_ATR = 0x04, 
 
 enum io { IO_OK, IO_GONE, IO_TIMEOUT, IO_BAD };
 
+// A keypad that is not as PC/SC part 10 has it (oddpad.c).
+enum oddity {
+    ODD_NONE,
+    ODD_VERIFY_ONLY, // no MODIFY_PIN_DIRECT
+    ODD_BAD_TLV,     // properties of wrong lengths, and past their end
+    ODD_CUT_LIST,    // the list of features ends within an entry
+    ODD_REFUSES,     // 6D00 to every entry
+    ODD_EXACT,       // takes one number of digits only, ended by its key: else 6B80
+    ODD_LONG,        // says that it takes 6 to 12 digits
+    ODD_SWAPPED,     // reads the two bytes of wPINMaxExtraDigit the other way round
+    ODD_LIAR         // offers what it does not do
+};
+
 struct settings {
     unsigned slots;      // 1..16, default 4
     unsigned timeout_ms; // the card must answer a command within it, default 10000
     bool pinpad;
+    enum oddity oddity;
     char base[PATH_MAX_UNIX - 2]; // sockets are <base>.0, <base>.1, ...
 };
 
@@ -44,7 +58,7 @@ struct slot {
     uint8_t frame[2 + FRAME_MAX];
 };
 
-// "cpx-sim[:key=value]...:/base path". Keys: slots, pinpad (0, 1), timeout (ms). false: not understood.
+// "cpx-sim[:key=value]...:/base path". Keys: slots, pinpad (0, 1, name of an oddity), timeout (ms). false: not understood.
 // A ":" there must be, or pcscd looks for a file of that name; its configuration file has no place for a comma.
 bool settings_parse(const char *device, struct settings *out);
 
