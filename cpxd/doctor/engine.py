@@ -17,7 +17,21 @@ from cpxd.errors import CpxError
 from cpxd.text import Text
 
 _OFF_THE_CARD = frozenset(
-    {"settings", "galss", "cache", "log", "daemon", "port", "module", "profiles", "competitors", "policies", "load"}
+    {
+        "settings",
+        "galss",
+        "cache",
+        "log",
+        "daemon",
+        "port",
+        "certificate",
+        "module",
+        "profiles",
+        "competitors",
+        "policies",
+        "lna",
+        "load",
+    }
 )
 
 
@@ -46,11 +60,11 @@ def checks() -> Iterator[tuple[str, Check]]:
 
 
 def examine(visit: Visit) -> Examination:
-    """All checks: those that look at the machine alone run beside those that wait for the card."""
+    """All checks: those that look at the machine alone run beside those that wait for the card, needed or not in the end."""
     started = time.monotonic()
     wanted = [(family, check) for family, check in checks() if not check.slow or visit.options.browser]
-    pool = ThreadPoolExecutor(2, thread_name_prefix="doctor")
-    aside = {c.name: pool.submit(_run, c, visit) for _, c in wanted if c.name in _OFF_THE_CARD and not c.needs}
+    pool = ThreadPoolExecutor(3, thread_name_prefix="doctor")
+    aside = {c.name: pool.submit(_run, c, visit) for _, c in wanted if c.name in _OFF_THE_CARD}
     found: list[Finding] = []
     failed: set[str] = set()
     for family, check in wanted:

@@ -260,6 +260,14 @@ def test_status_web(tmp_path: Path, taken: bool, code: str) -> None:
             assert done.returncode == 10 and "CPX-144" in done.stderr
 
 
+def test_the_doctor_proves_the_certificate(doctor: ApiLab) -> None:
+    environment = {**os.environ, **doctor.lab.env, "LC_ALL": "C.UTF-8"}
+    line = [CPXD, "doctor", "--json"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    found = {check["id"]: check for check in json.loads(done.stdout)["checks"]}
+    assert found["certificate"]["status"] == "ok" and "essai réel" in found["certificate"]["title"], found["certificate"]
+
+
 def test_what_is_logged(doctor: ApiLab) -> None:
     log = doctor.state("cpxd.log").read_text(encoding="utf-8")
     assert [json.loads(line) for line in log.splitlines()] and '"operation": "opened"' in log

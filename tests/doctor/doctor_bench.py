@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -77,10 +78,57 @@ class Case:
             file.writelines(f"library={library}\nname={name}\n\n" for name, library in modules)
         return profile
 
+    def certificate(self, place: str = "state/cpxd/localhost.pem", mode: int = 0o600) -> Path:
+        """A key and a certificate as the service makes them."""
+        path = self.put(place)
+        made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+        made += ["-subj", "/CN=localhost"]
+        made += ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
+        done = subprocess.run([*made, "-keyout", "-"], check=True, capture_output=True)
+        path.write_bytes(done.stdout)
+        path.chmod(mode)
+        return path
+
+    def serving(self, pem: Path | None) -> int:
+        """A port that our service seems to hold: with TLS and this certificate; None: it hangs up on everybody."""
+        import ssl
+
+        server = socket.create_server(("127.0.0.1", 0))
+        port, self.inode = server.getsockname()[1], 9000
+        head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        rest = "0A 00000000:00000000 00:00000000 00000000  1000        0"
+        self.put("root/proc/net/tcp", f"{head}   0: 0100007F:{port:04X} 00000000:0000 {rest} {self.inode} 1\n")
+        self.process(77, "cpxd")
+        self.put("root/proc/77/cmdline", "/usr/bin/python3\0/usr/bin/cpxd\0serve\0")
+        fds = self.root / "proc/77/fd"
+        fds.mkdir()
+        (fds / "5").symlink_to(f"socket:[{self.inode}]")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if pem is not None:
+            context.load_cert_chain(pem)
+
+        def serve() -> None:
+            while True:
+                try:
+                    link, _ = server.accept()
+                except OSError:
+                    return
+                with link, contextlib.suppress(OSError, ValueError):
+                    if pem is not None:
+                        with context.wrap_socket(link, server_side=True):
+                            pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        self.stack.callback(server.close)
+        self.stack.callback(lambda: server.shutdown(socket.SHUT_RDWR))
+        return port
+
+    def site(self, origin: str) -> None:
+        """The person lets it ask for the card."""
+        self.put("config/cpxd/origins.list", f"{origin}\n")
+
     def listening(self, path: Path, answer: Callable[[socket.socket], None] | None = None) -> socket.socket:
         """A socket that somebody listens on, and never answers unless `answer` does."""
-        import threading
-
         server = socket.socket(socket.AF_UNIX)
         self.stack.callback(server.close)
         path.parent.mkdir(parents=True, exist_ok=True)

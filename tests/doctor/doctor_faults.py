@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import socket
+import sqlite3
 import struct
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -316,6 +319,70 @@ def policy_broken(bench: Bench, case: Case) -> None:
     case.put("root/etc/firefox/policies/policies.json", "{")
 
 
+# --- pages: the certificate of localhost, what browsers let through
+
+SITE = "https://lgc.exemple.fr"
+
+
+def lab_config(bench: Bench, *more: str) -> list[str]:
+    return [*(Path(bench.lab.env["XDG_CONFIG_HOME"]) / "cpxd" / "config.toml").read_text().splitlines(), *more]
+
+
+def port_config(bench: Bench, port: int) -> list[str]:
+    """The lab's settings, with another port."""
+    lines = [line for line in lab_config(bench) if not line.startswith("port =")]
+    at = lines.index("[api]")
+    return [*lines[: at + 1], f"port = {port}", *lines[at + 1 :]]
+
+
+@fault("CPX-114", 2)
+def certificate_other(bench: Bench, case: Case) -> None:
+    case.certificate()
+    case.config = port_config(bench, case.serving(case.certificate("other.pem")))
+
+
+@fault("CPX-114", 2)
+def certificate_no_tls(bench: Bench, case: Case) -> None:
+    case.certificate()
+    case.config = port_config(bench, case.serving(None))
+
+
+@fault("CPX-114", 2)
+def key_exposed(bench: Bench, case: Case) -> None:
+    case.certificate(mode=0o644)
+
+
+@fault("CPX-114", 2)
+def browser_distrusts(bench: Bench, case: Case) -> None:
+    case.certificate()
+    case.site(SITE)
+    case.firefox(("cpxd", str(MODULE)))
+
+
+@fault("CPX-116", 3)
+def network_blocked_by_policy(bench: Bench, case: Case) -> None:
+    case.site(SITE)
+    case.put("home/.config/chromium/Default/Preferences", "{}")
+    case.put("root/etc/chromium/policies/managed/it.json", '{"LoopbackNetworkBlockedForUrls": ["[*.]exemple.fr"]}')
+
+
+@fault("CPX-116", 2)
+def network_denied_in_chromium(bench: Bench, case: Case) -> None:
+    case.site(SITE)
+    said = {f"{SITE}:443,*": {"setting": 2, "last_modified": "13400000000000000"}}
+    content = {"profile": {"content_settings": {"exceptions": {"loopback_network": said}}}}
+    case.put("home/.config/chromium/Default/Preferences", json.dumps(content))
+
+
+@fault("CPX-116", 2)
+def network_denied_in_firefox(bench: Bench, case: Case) -> None:
+    case.site(SITE)
+    profile = case.firefox(("cpxd", str(MODULE)))
+    with closing(sqlite3.connect(profile / "permissions.sqlite")) as link, link:
+        link.execute("CREATE TABLE moz_perms (id INTEGER PRIMARY KEY, origin TEXT, type TEXT, permission INTEGER)")
+        link.execute("INSERT INTO moz_perms (origin, type, permission) VALUES (?, 'loopback-network', 2)", (SITE,))
+
+
 # two at once: the one that comes first. What is broken below makes what is above meaningless.
 PAIRS: tuple[tuple[str, str, str], ...] = (
     ("pcscd_absent", "no_card", "CPX-101"),
@@ -363,6 +430,16 @@ PAIRS: tuple[tuple[str, str, str], ...] = (
     ("unblock_few_tries", "competitor", "CPX-208"),
     ("cache_blocked", "socket_taken", "CPX-217"),
     ("socket_stale", "not_registered", "CPX-216"),
+    ("certificate_other", "pin_blocked", "CPX-107"),
+    ("certificate_other", "not_registered", "CPX-114"),
+    ("certificate_no_tls", "browser_distrusts", "CPX-114"),
+    ("key_exposed", "network_denied_in_chromium", "CPX-114"),
+    ("browser_distrusts", "expired", "CPX-110"),
+    ("daemon_deaf", "certificate_no_tls", "CPX-218"),
+    ("network_blocked_by_policy", "no_card", "CPX-103"),
+    ("network_denied_in_chromium", "not_registered", "CPX-113"),
+    ("network_denied_in_firefox", "cache_blocked", "CPX-214"),
+    ("network_denied_in_firefox", "pcscd_dead", "CPX-101"),
 )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,16 @@ from doctor_faults import FAULTS
 from simulator.daemon import Daemon
 
 PRINTED = ("cache_blocked", "log_blocked", "socket_stale", "socket_taken", "not_registered", "not_loadable", "competitor")
-AUTOMATIC = ("cache_blocked", "log_blocked", "socket_stale", "socket_taken", "not_registered", "not_loadable")
+PRINTED += ("browser_distrusts", "key_exposed")
+AUTOMATIC = (
+    "cache_blocked",
+    "log_blocked",
+    "socket_stale",
+    "socket_taken",
+    "not_registered",
+    "not_loadable",
+    "browser_distrusts",
+)
 ON_THE_CARD = ("pin_blocked", "pin_last", "both_blocked", "revoked", "expired", "damaged")
 
 
@@ -25,7 +35,10 @@ def test_the_printed_fix_works(bench: Bench, name: str) -> None:
         bench.insert(case)
         first = next(check for check in bench.examine(case)["checks"] if check["code"] == code)
         assert first["fix"]["kind"] == "command"
-        subprocess.run(first["fix"]["value"], shell=True, check=True, capture_output=True, timeout=20)  # noqa: S602 - as a person does
+        environment = bench.environment(case)
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        line = first["fix"]["value"]
+        subprocess.run(line, shell=True, check=True, capture_output=True, timeout=60, env=environment)  # noqa: S602 - as a person does
         answer = bench.examine(case)
     assert (answer["verdict"], answer["causes"]) == (0, []), answer["screen"]
 

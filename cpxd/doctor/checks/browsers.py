@@ -9,10 +9,12 @@ import subprocess
 from pathlib import Path
 
 from cpxd import errors
-from cpxd.browsers import nss
+from cpxd.browsers import nss, registration
 from cpxd.browsers.nss import MODULE, Database, Module
+from cpxd.browsers.problems import MissingProgram
+from cpxd.doctor import lna, localhost
 from cpxd.doctor.machine import tool
-from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, ok, unknown, warning
+from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, gesture, ok, unknown, warning
 from cpxd.doctor.visit import Visit
 from cpxd.text import Text
 
@@ -56,7 +58,7 @@ def _registered(visit: Visit) -> Findings:
             continue
         ours = database.ours
         if not ours:
-            yield _missing(database)
+            yield _missing(visit, database)
         elif why := next((w for m in ours if (w := nss.loadable(Path(m.library), platform.machine()))), None):
             yield _broken(database, ours[0], why)
         else:
@@ -67,14 +69,14 @@ def _name(database: Database) -> Text:
     return Text(f"{database.program} (profil {database.profile})", f"{database.program} (profile {database.profile})")
 
 
-def _missing(database: Database) -> Finding:
-    name, add = _name(database), nss.adding(database)
+def _missing(visit: Visit, database: Database) -> Finding:
+    name = _name(database)
     return warning(
         "profiles",
         "CPX-113",
         Text(f"{name.fr} n'a pas le module cpxd.", f"{name.en} does not have the cpxd module."),
         Text("Les sites n'y verront pas la carte. Fermez-le d'abord.", "Sites will not see the card there. Close it first."),
-        command(nss.line(add), _Change(database, add)),
+        localhost.register(visit.machine),
         verdict=Verdict.USER,
     )
 
@@ -163,6 +165,63 @@ def _policies(visit: Visit) -> Findings:
             )
 
 
+def _trusted(visit: Visit) -> Findings:
+    """Which browsers accept the certificate of https://localhost. Without a site that may ask, only "Ma carte" needs it."""
+    settings, leaf = visit.usable_settings(), localhost.leaf()
+    if leaf is None or not settings.api_enabled:
+        return
+    asked = bool(localhost.sites(visit.machine))
+    for database in nss.databases(visit.machine.home):
+        if database.program == "Thunderbird" or not (database.ours or database.confined):
+            continue  # what gives it the module gives it the certificate
+        name = _name(database)
+        try:
+            known = registration.knows(database, leaf, settings.api_port)
+        except MissingProgram as missing:
+            what = Text("Certificat local non vérifié.", "Local certificate not looked at.")
+            why, fix = Text(missing.sentence(), missing.sentence()), visit.machine.install("libnss3-tools", "nss-tools", "nss")
+            yield Finding("trust", "info", missing.code, what, why, command(fix))
+            return
+        if known:
+            yield ok("trust", f"{name.fr} connaît le certificat local.", f"{name.en} knows the local certificate.")
+            continue
+        title = Text(
+            f"{name.fr} refuse https://localhost:{settings.api_port}.",
+            f"{name.en} refuses https://localhost:{settings.api_port}.",
+        )
+        cause = Text("Il n'a pas le certificat du service cpxd.", "It does not have the certificate of the cpxd service.")
+        if asked:
+            yield warning("trust", "CPX-114", title, cause, localhost.register(visit.machine), verdict=Verdict.USER)
+        else:
+            yield Finding("trust", "info", "CPX-114", title, cause, localhost.register(visit.machine))
+
+
+def _local_network(visit: Visit) -> Findings:
+    for found in lna.of(visit.machine, localhost.sites(visit.machine)):
+        if not found.answer.startswith("blocked"):
+            continue
+        policy = found.answer == "blocked by policy"
+        asks = Text("Demandez à votre administrateur", "Ask your administrator")
+        unblock = gesture(
+            f"Dans {found.browser}, sur ce site : icône à gauche de l'adresse, « Réseau local », Autoriser",
+            f"In {found.browser}, on that site: icon left of the address, “Local network”, Allow",
+        )
+        yield warning(
+            "lna",
+            "CPX-116",
+            Text(
+                f"{found.browser} empêche {found.site} de joindre ce poste (« réseau local »).",
+                f"{found.browser} keeps {found.site} from reaching this workstation (“local network”).",
+            ),
+            Text(f"Règle de l'administrateur : {found.where}.", f"Policy of the administrator: {found.where}.")
+            if policy
+            else Text(f"Refusé un jour, profil {found.where}.", f"Denied once, profile {found.where}."),
+            Fix("phone", asks) if policy else unblock,
+            verdict=Verdict.ADMIN if policy else Verdict.USER,
+            site=found.site,
+        )
+
+
 def _really(visit: Visit) -> Findings:
     """NSS itself loads the module, in each profile: as the browser does at its start."""
     program = tool("modutil")
@@ -218,6 +277,14 @@ FAMILY = Family(
             ("module",),
         ),
         Check("competitors", Text("Autres modules pour la carte", "Other modules for the card"), ("CPX-223",), _competitors),
+        Check(
+            "trust",
+            Text("Certificat local dans chaque profil", "Local certificate in each profile"),
+            ("CPX-114",),
+            _trusted,
+            ("certificate",),
+        ),
+        Check("lna", Text("Autorisation « réseau local »", "Local Network Access"), ("CPX-116",), _local_network),
         Check("policies", Text("Règles de l'administrateur", "Policies of the administrator"), ("CPX-224",), _policies),
         Check(
             "load",

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service as a browser meets it: its certificate, proven by a real TLS handshake; which sites may ask; who trusts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from cpxd.config import config_home, state_home
+from cpxd.doctor.machine import Machine
+from cpxd.doctor.model import Fix, command
+
+_SECONDS = 1.5  # the first connection makes the service load its HTTP library
+_REGISTER_SECONDS = 60
+_LIMIT = 65536
+_ORIGIN = re.compile(r"https://[a-z0-9.:-]+")
+Shaken = Literal["trusted", "other certificate", "no TLS", "silent", "absent"]
+
+
+def certificate_file() -> Path:
+    return state_home() / "localhost.pem"
+
+
+def leaf() -> bytes | None:
+    """DER of the certificate that the service shows; None: none was made yet, or it cannot be read."""
+    try:
+        text = certificate_file().read_text(encoding="ascii")
+        return ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE-----") :].strip())
+    except (OSError, ValueError):
+        return None
+
+
+def exposed() -> bool:
+    """Whether others than this user may read or replace its key."""
+    try:
+        status = certificate_file().stat()
+    except OSError:
+        return False
+    return bool(stat.S_IMODE(status.st_mode) & 0o077) or status.st_uid != os.getuid()
+
+
+def shake(address: str, port: int, trusted: bytes) -> Shaken:
+    """As a browser that trusts exactly this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(trusted))
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        with (
+            socket.create_connection((address, port), _SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as link,
+        ):
+            return "trusted" if link.getpeercert(binary_form=True) == trusted else "other certificate"
+    except ssl.SSLCertVerificationError:
+        return "other certificate"
+    except (ssl.SSLError, ConnectionResetError, BrokenPipeError):
+        return "no TLS"
+    except TimeoutError:
+        return "silent"
+    except OSError:
+        return "absent"
+
+
+def knock(port: int) -> None:
+    """Have the service make its certificate, which it does when the first client comes."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), _SECONDS) as link:
+        link.settimeout(_SECONDS)
+        limit = time.monotonic() + _SECONDS
+        while leaf() is None and time.monotonic() < limit:
+            time.sleep(0.02)
+
+
+def sites(machine: Machine) -> list[str]:
+    """Origins that the person or the administrator lets ask for the card."""
+    places = [config_home() / "origins.list"]
+    folder = machine.at("/etc/cpxd/origins.d")
+    places += sorted(folder.glob("*.list")) if folder.is_dir() else []
+    lines = [line.strip() for place in places for line in machine.text(place).splitlines()]
+    return list(dict.fromkeys(line for line in lines if _ORIGIN.fullmatch(line)))
+
+
+def register(machine: Machine) -> Fix:
+    """The command that tells every browser of this user of the module and of the certificate."""
+    return command("cpxd register --browsers", partial(_register, machine.home))
+
+
+def _register(home: Path) -> None:
+    """Raises OSError when it does not succeed."""
+    line = [str(Path(sys.executable).with_name("cpxd")), "register", "--browsers"]
+    try:
+        done = subprocess.run(
+            line,
+            env={**os.environ, "HOME": str(home)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_REGISTER_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError("cpxd register: timeout") from None
+    if done.returncode:
+        raise OSError(f"cpxd register: {done.returncode}")
