@@ -13,7 +13,7 @@ from cpxd import errors
 from cpxd.text import Text
 
 _FILE = Path(__file__).parent / "data" / "codes.psv"
-_GALSS = re.compile(r"(?:GALSS[-_ ]*)?(?:0X)?(8[0-9A-F]{3})")
+_GALSS = re.compile(r"(?:GALSS[-_ ]*(?:0X)?(?=[08])|(?:0X)?(?=8))([0-9A-F]{4})")
 _FIELD = re.compile(r"\{\w+\}")
 FAMILIES = {
     "CPX": Text("cpxd", "cpxd"),

@@ -47,10 +47,7 @@ def look() -> list[ReaderState]:
     except errors.NoService as error:
         trouble = error
     try:
-        door = galss_door()
-        if door is not None:
-            # on a thread of its own: GALSS answers when it answers
-            found += _bounded(door, tuple(state.name for state in found))
+        found += _galss_states(tuple(state.name for state in found))
     except errors.CpxError as error:
         log.write("galss", code=error.code)
         trouble = error
@@ -59,16 +56,24 @@ def look() -> list[ReaderState]:
     return found
 
 
-def _bounded(door: galss.GalssDoor, pcsc: tuple[str, ...]) -> list[ReaderState]:
-    door.seen_by_pcsc = pcsc
+def _galss_states(pcsc: tuple[str, ...]) -> list[ReaderState]:
+    """On a thread of its own: GALSS answers when it answers."""
+    settings = config.load()
+    if not galss.installed(settings):
+        return []
 
     def job(ticket: Ticket[list[ReaderState]]) -> list[ReaderState]:
         ticket.begin()
+        door = galss_door()
+        if door is None:
+            return []
+        door.seen_by_pcsc = pcsc
         return door.states()
 
-    settings = config.load()
     thread = CardThread("GALSS", wait=settings.reader_wait, silence=settings.card_silence)
     try:
         return thread.call(job)
+    except errors.CardMute:
+        raise errors.GalssTrouble(code="?", operation=f"{settings.card_silence:.0f} s") from None
     finally:
-        thread.finish(door.close, wait=0)
+        thread.finish(lambda: None, wait=0)

@@ -291,7 +291,12 @@ class GalssLink(Link):
                 self._library.line.release()
 
 
+def installed(settings: Settings) -> bool:
+    """Whether this machine has a GALSS that the settings want."""
+    return settings.galss_use == "auto" and load(settings.galss_folder) is not None
+
+
 def door(settings: Settings) -> GalssDoor | None:
-    """None where there is no GALSS, or the settings want none of it."""
-    library = load(settings.galss_folder) if settings.galss_use == "auto" else None
+    """None where there is none. Raises GalssTrouble, BadConfig."""
+    library = load(settings.galss_folder) if installed(settings) else None
     return GalssDoor(library, settings) if library is not None else None

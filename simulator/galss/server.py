@@ -25,7 +25,8 @@ _PACKET = 8192
 
 
 class Galss:
-    """One terminal with `slots` CPS slots. `error`: the code that every call gets, None for none; `silent`: answers nothing."""
+    """One terminal with `slots` CPS slots. `kind`: TypeCanal; `reader`: what galss.ini says of its channels, a line's settings
+    or a PC/SC reader's name. `error`: the code that every call gets, None for none; `silent`: nothing is answered."""
 
     def __init__(self, folder: Path, *, slots: int = 1, kind: int = SERIAL, timeout_ms: int = 10_000, reader: str = "") -> None:
         missing = [name for name in LIBRARIES if not (FOLDER / name).exists()]
@@ -103,7 +104,7 @@ class Galss:
         lines = ["; cpx-sim", "[PROTOCOLE0]", "Config=1000,20,15000", "TempoInit=1,1500,1000", "NomLib=psslux.so"]
         lines += ["[CONFIG]", f"NbCanaux={len(self.slots)}"]
         for number, slot in enumerate(self.slots, 1):
-            line = "9600,1,8,0,0" if self._kind == SERIAL else self._reader
+            line = self._reader or "9600,1,8,0,0"
             lines += [f"[CANAL{number}]", f"TCanal={self._kind}", f"Index={number}", "Protocole=0", f"Caracteristiques={line}"]
             lines += ["NbPAD=1", f"[CANAL{number}.PAD1]", "PAD=0", "NbLAD=1", f"[CANAL{number}.PAD1.LAD1]"]
             lines += [f"LAD={slot.lad}", f"NomLAD={slot.name}", "NbAlias=1", f"NomAlias1={slot.alias}"]

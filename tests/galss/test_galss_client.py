@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cpxd over the stand-in for GALSS: command line, daemon, PKCS#11; beside PC/SC; its errors. See tests/contract too."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import cpxd
+from simulator.galss.server import PCSC, SERIAL, Galss
+from simulator.lab import Lab
+
+CPXD = str(Path(sys.executable).with_name("cpxd"))
+PACKAGE = Path(cpxd.__file__).parent
+MODULE = str(PACKAGE / "pkcs11" / "module" / "libcpxd-pkcs11.so")
+ENGLISH = {"LANG": "en_US.UTF-8", "LC_ALL": "", "LC_MESSAGES": ""}
+READER = "GALSS CPS (TRANSPA1)"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(["cps-medecin:cps3"], slots=1, galss=True, timeout_ms=2000) as opened:
+        yield opened
+
+
+def run(lab: Lab, *arguments: str, pin: str | None = None, status: int = 0) -> str:
+    """What cpxd printed; on an error, its one line."""
+    read, write = os.pipe()
+    os.write(write, f"{pin}\n".encode())
+    os.close(write)
+    with_pin = ["--pin-fd", str(read)] if pin else []
+    done = lab.run(
+        [CPXD, *arguments, *with_pin], env=ENGLISH, capture_output=True, timeout=40, stdin=subprocess.DEVNULL, pass_fds=(read,)
+    )
+    os.close(read)
+    assert done.returncode == status, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return str(done.stdout if status == 0 else done.stderr)
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def test_the_command_line_works_unchanged(lab: Lab, tmp_path: Path) -> None:
+    assert run(lab, "readers").strip() == f"{READER} : CPx card (CPS3)"
+    assert "2600997001" in run(lab, "card", "--reader", "galss cps")
+    document, signed = tmp_path / "letter.txt", tmp_path / "letter.p7s"
+    document.write_text("bonjour\n", encoding="ascii")
+    run(lab, "sign", str(document), "-o", str(signed), pin="1234")
+    assert "VALID : " in run(lab, "verify", str(signed), "--content", str(document))
+    assert lab.galss is not None and lab.galss.sessions == 0
+
+
+def test_every_proof_is_in_one_exclusive_section_and_ends_with_a_reset(lab: Lab, tmp_path: Path) -> None:
+    assert lab.galss is not None
+    slot, trace = lab.galss.slots[0], lab.card(0).trace
+    slot.orders.clear()
+    before = len(trace)
+    document = tmp_path / "letter.txt"
+    document.write_text("bonjour\n", encoding="ascii")
+    run(lab, "sign", str(document), "-o", str(tmp_path / "out.p7s"), pin="1234")
+    verify = [number for number, (sent, _) in enumerate(trace[before:]) if sent[1] == 0x20 and len(sent) > 5]
+    assert len(verify) == 1, "the PIN was sent once"
+    assert slot.orders[-2:] == [0x15, 0x14], "withdrawn and powered: nobody inherits the PIN"
+    assert 0x02 not in slot.orders, "T=0: case 4 goes as case 3 and GET RESPONSE"
+
+
+def test_a_wrong_pin_costs_one_try_and_says_so(lab: Lab) -> None:
+    assert "2 tries left" in run(lab, "card", pin="9999", status=20)
+    run(lab, "card", pin="1234")
+
+
+@pytest.mark.parametrize("code", [0x0001, 0x8003, 0x8011])
+def test_codes_of_galss_are_told(lab: Lab, code: int) -> None:
+    assert lab.galss is not None
+    lab.galss.error = code
+    try:
+        said = run(lab, "card", status=10)
+    finally:
+        lab.galss.error = None
+    assert said.count("\n") == 1 and f"code {code:04X}" in said and "PC/SC mode" in said
+    assert "switch to PC/SC mode" in run(lab, "explain", f"GALSS {code:04X}")
+    run(lab, "card")
+
+
+def test_a_service_that_never_answers_is_bounded(lab: Lab) -> None:
+    assert lab.galss is not None
+    lab.galss.silent.set()
+    begin = time.monotonic()
+    try:
+        said = run(lab, "readers", status=10)
+    finally:
+        lab.galss.silent.clear()
+    assert time.monotonic() - begin < 9 and said.count("\n") == 1 and "GALSS" in said
+    run(lab, "readers")
+
+
+def test_other_programs_find_the_stand_in_by_its_name(lab: Lab) -> None:
+    """A program written for GALSS: its own prototypes, the table, a context, a wrong session."""
+    program = """
+import ctypes as c
+g, i = c.CDLL("libgalcllux.so"), c.CDLL("libgalinlux.so")
+for f in (g.OuvrirSession, g.FermerSession, g.Echange):
+    f.restype = c.c_uint16
+version = c.create_string_buffer(32)
+assert g.LireVersion(version) == 0 and version.value
+count, table = c.c_uint16(), c.create_string_buffer(24 * 8)
+assert i.DonneNombreRessources(c.byref(count)) == 0 and count.value == 1
+assert i.DonneTableRessources(c.byref(count), table) == 0
+assert table.raw[:24] == b"TRANSPA1\\0" + b"CPS".ljust(9, b"\\0") + bytes((1, 0, 1, 1, 0, 0))
+n, lad = c.c_uint16(), c.c_uint8()
+assert g.OuvrirSession(b"other", b"NONE", c.byref(n), c.byref(lad)) == 0x8005
+assert g.OuvrirSession(b"other", b"CPS", c.byref(n), c.byref(lad)) == 0 and lad.value == 1
+assert g.EcritContexte(n, b"mine", 4) == 0
+room, length = c.create_string_buffer(16), c.c_uint16(16)
+assert g.LitContexte(n, room, c.byref(length)) == 0 and room.raw[:length.value] == b"mine"
+def ask(frame, size=300):
+    sent, got, out = c.c_uint16(len(frame)), c.c_uint16(size), c.create_string_buffer(size)
+    code = g.Echange(n, 2000, frame, c.byref(sent), out, c.byref(got))
+    return code or out.raw[:got.value]
+present = ask(b"\\x00\\x01\\x16")
+assert present[0] == 0 and present[1] in (1, 3)
+powered = ask(b"\\x00\\x01\\x14")
+assert powered[:2] == b"\\x00\\x03" and powered[3:].hex() == "3bac00402a001225006480000310009000"
+assert ask(b"\\x00\\x01\\x00" + bytes([(powered[2] + 1) % 256]) + bytes.fromhex("00a4000c023f00")) == b"\\x11"
+assert ask(b"\\x00\\x01\\x00" + powered[2:3] + bytes.fromhex("00a4000c023f00"))[3:] == b"\\x90\\x00"
+assert ask(b"\\x00\\x01\\x01" + powered[2:3] + bytes.fromhex("00a4000c023f00")) == b"\\x13"
+assert ask(b"\\x00\\x01\\x14", 4) == 0x8006
+assert g.FermerSession(n) == 0 and g.FermerSession(n) == 0x8002
+"""
+    done = lab.run([sys.executable, "-c", program], capture_output=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+
+
+def test_both_headers_assume_the_same_types() -> None:
+    """The product and the stand-in do not share a line: what they assume of GALSS must still be the same."""
+
+    def prototypes(text: str) -> dict[str, str]:
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+        text = re.sub(r"typedef uint16_t galss_echange\((.*?)\);", r"uint16_t Echange(\1);", text, flags=re.S)
+        found = re.findall(r"uint16_t ([A-Z]\w+)\(([^)]*)\);", text)
+        return {name: " ".join(arguments.replace("galss_ressource *", "uint8_t *").split()) for name, arguments in found}
+
+    ours = prototypes((PACKAGE / "_galss.h").read_text(encoding="ascii"))
+    folder = Path(__file__).parents[2] / "simulator" / "galss"
+    theirs = prototypes("".join((folder / name).read_text(encoding="ascii") for name in ("client.c", "information.c")))
+    assert len(ours) == 7 and ours == {name: theirs[name] for name in ours}
+
+
+# -- beside PC/SC ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def both(kind: int, reader: str) -> Iterator[tuple[Lab, Galss]]:
+    """A PC/SC reader with a card, and a terminal behind GALSS without one."""
+    with Lab(["cps-medecin:cps3"], slots=1) as lab:
+        assert lab.folder is not None
+        galss = Galss(lab.folder, kind=kind, reader=reader)
+        lab.env |= galss.environment
+        with (lab.folder / "config" / "cpxd" / "config.toml").open("a", encoding="utf-8") as file:
+            file.write(galss.settings)
+        try:
+            yield lab, galss
+        finally:
+            galss.close()
+
+
+@pytest.mark.parametrize(("kind", "reader"), [(PCSC, "cpx-sim 00 00"), (SERIAL, "cpx-sim 00 00")])
+def test_a_reader_that_both_reach_is_shown_once(kind: int, reader: str) -> None:
+    with both(kind, reader) as (lab, galss):
+        assert run(lab, "readers").splitlines() == ["cpx-sim 00 00 : CPx card (CPS3)"]
+        assert galss.slots[0].orders == [], "and what PC/SC reaches is not asked for a second time"
+
+
+def test_a_terminal_of_its_own_is_shown_beside(tmp_path: Path) -> None:
+    with both(SERIAL, "") as (lab, galss):
+        assert run(lab, "readers").splitlines() == ["cpx-sim 00 00 : CPx card (CPS3)", f"{READER} : empty"]
+        galss.silent.set()
+        assert run(lab, "readers").splitlines() == ["cpx-sim 00 00 : CPx card (CPS3)"], "its trouble hides no other reader"
+        galss.silent.clear()
+        galss.ini.write_bytes(b"[CONFIG]\r")
+        assert run(lab, "readers").splitlines() == ["cpx-sim 00 00 : CPx card (CPS3)"]
+
+
+def test_a_wrong_galss_ini_is_refused_in_words(lab: Lab) -> None:
+    assert lab.galss is not None
+    whole = lab.galss.ini.read_bytes()
+    lab.galss.ini.write_bytes(b"[CONFIG]\r")
+    try:
+        said = run(lab, "readers", status=40)
+    finally:
+        lab.galss.ini.write_bytes(whole)
+    assert "galss.ini" in said and "CANAL1" in said and said.count("\n") == 1
+
+
+# -- the daemon --------------------------------------------------------------------------------------------------------
+
+
+def test_daemon_and_pkcs11_module(tmp_path: Path) -> None:
+    """A login and a signature, the card exchanged for another, GALSS restarted: each is noticed by asking."""
+    with Lab(["cps-medecin:cps3"], slots=1, galss=True, daemon=True) as lab:
+        assert lab.galss is not None
+
+        def tool(*arguments: str) -> str:
+            done = lab.run(["pkcs11-tool", "--module", MODULE, *arguments], capture_output=True, timeout=30)
+            return str(done.stdout + done.stderr)
+
+        until(lambda: "2600997001" in tool("-L"))
+        data = tmp_path / "data"
+        data.write_bytes(b"hello")
+        sign = ["--login", "--pin", "1234", "--sign", "-m", "SHA256-RSA-PKCS", "--label", "CPS_PRIV_AUT", "-i", str(data)]
+        out = tmp_path / "signature"
+        assert "Using signature algorithm" in tool(*sign, "-o", str(out)) and out.stat().st_size == 256
+        orders = len(lab.galss.slots[0].orders)
+        tool(*sign, "-o", str(out))
+        assert 0x14 in lab.galss.slots[0].orders[orders:], "the last login out resets the card"
+        lab.remove(0)
+        until(lambda: "token not present" in tool("-L") or "empty" in tool("-L"))
+        lab.insert(0, "cps-infirmier:cps3")
+        until(lambda: "2600997003" in tool("-L"))
+        lab.galss.kill()
+        until(lambda: "2600997003" not in tool("-L"))
+        lab.galss.restart()
+        until(lambda: "2600997003" in tool("-L"))
+        assert lab.daemon is not None and lab.daemon.process.poll() is None
