@@ -69,4 +69,4 @@ $(VENV)/.built: $(VENV)/.installed setup.py $(C_SOURCES)
 	touch $@
 
 clean:
-	rm -rf build $(VENV) *.egg-info cpxd/_apdu_ffi.* cpxd/*.so simulator/driver/*.so simulator/galss/*.so cpxd/pkcs11/module/*.so
+	rm -rf build $(VENV) *.egg-info cpxd/_apdu_ffi.* cpxd/*.so simulator/driver/*.so simulator/galss/*.so simulator/usb/*.so cpxd/pkcs11/module/*.so

@@ -55,6 +55,16 @@ def libraries() -> list[Extension]:
                 libraries=["pthread"],
             )
         )
+    usb = sources("simulator/usb")
+    if usb:
+        found.append(
+            SharedLibrary(
+                "simulator.usb.libcpxsimusb",
+                usb,
+                extra_compile_args=[*WARNINGS, *HARDENING, "-fvisibility=hidden"],
+                extra_link_args=[*LINK],
+            )
+        )
     module = sources("cpxd/pkcs11/module")
     if module:
         found.append(

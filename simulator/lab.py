@@ -28,6 +28,7 @@ from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup, writable_in_configur
 from simulator.pcscwire import Reader
 from simulator.timing import Delay, delay_model
 from simulator.tracefile import TraceWriter
+from simulator.usb import Terminal, UsbPcscd, total
 
 __all__ = ["CardHandle", "Lab", "LabError"]
 
@@ -67,6 +68,7 @@ class Lab:
     slots: 1 to 16. vpcd: through the distribution's vpcd, in its own network namespace, instead of the project's driver.
     trace: one file for all cards. state_dir: what survives power-off is kept there, one file a card.
     galss: in the slots of a serial SESAM-Vitale terminal behind a stand-in for GALSS; there is no pcscd then.
+    usb: terminals on a USB of the lab's own, that can be unplugged; they say how many slots there are.
     pinpad: readers with a keypad; a name: one that is not as the standard has it (docs/LAB.md).
     faults: SPEC by slot. pad: the keys of the PIN pad (see `type_keys`); without it every entry is cancelled.
     daemon: `cpxd serve` runs beside, as `daemon` says; dialog_pin: what its PIN dialog answers.
@@ -82,6 +84,7 @@ class Lab:
         pinpad: bool | str = False,
         vpcd: bool = False,
         galss: bool = False,
+        usb: Sequence[Terminal] = (),
         trace: str | Path | None = None,
         state_dir: str | Path | None = None,
         timing: str = "none",
@@ -95,6 +98,7 @@ class Lab:
         driver: Path | None = None,
         pcscd_environment: Mapping[str, str] | None = None,
     ) -> None:
+        slots = total(usb) if usb else slots
         if not 1 <= slots <= MAX_SLOTS or len(cards) > slots:
             raise LabError(
                 f"{len(cards)} cartes pour {slots} fentes (1 à {MAX_SLOTS})",
@@ -102,6 +106,8 @@ class Lab:
             )
         if vpcd and pinpad:
             raise LabError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
+        if usb and (vpcd or galss):
+            raise LabError("USB : ni vpcd ni GALSS", "USB: neither vpcd nor GALSS")
         if galss and (vpcd or pinpad):
             raise LabError("GALSS : ni vpcd ni clavier", "GALSS: neither vpcd nor a PIN pad")
         self.slots, self.pinpad, self.vpcd, self.timing = slots, pinpad, vpcd, timing
@@ -114,6 +120,7 @@ class Lab:
         self._trace_path, self._state_dir = trace, Path(state_dir) if state_dir is not None else None
         self._trace: TraceWriter | None = None
         self._handles: dict[int, CardHandle] = {}
+        self._usb, self._away = tuple(usb), dict[int, transport.Card]()  # cards in slots that are unplugged
         self._lock = threading.RLock()
         self._more: dict[str, Any] = {"timeout_ms": timeout_ms, "environment": dict(pcscd_environment or {})}
         if driver is not None:
@@ -148,7 +155,7 @@ class Lab:
             self.readers = [slot.name for slot in self.galss.slots]
         else:
             setup = Setup(self.folder, slots=self.slots, pinpad=self.pinpad, vpcd=self.vpcd, **self._more)
-            self._pcscd = PrivatePcscd(setup)
+            self._pcscd = UsbPcscd(setup, self._usb) if self._usb else PrivatePcscd(setup)
             self.readers = self._pcscd.start()
         self.env = self._environment(self.folder)
         for slot, card in enumerate(cards):
@@ -228,6 +235,35 @@ class Lab:
         """The driver's socket of a slot, for a card that comes from elsewhere (`cpx-sim run --slot`)."""
         return self._running().slot_path(slot)
 
+    # -- USB ---------------------------------------------------------------------------------------------------
+
+    def unplug(self, terminal: int = 0) -> None:
+        """Returns once pcscd shows its readers no more. The cards stay in their slots, without power."""
+        with self._lock:
+            hub = self._hub()
+            hub.unplug(terminal)
+            for slot in hub.slots_of(terminal):
+                handle = self._handles.pop(slot, None)
+                if handle is not None and not handle.session.pulled:
+                    self._away[slot] = handle.card
+                    handle.pull()
+
+    def plug(self, terminal: int = 0) -> None:
+        """Returns once pcscd shows its readers, perhaps under other numbers (`readers`), and the cards that are in."""
+        with self._lock:
+            hub = self._hub()
+            hub.plug(terminal)
+            back = {slot: self._away.pop(slot) for slot in hub.slots_of(terminal) if slot in self._away}
+            for slot, card in back.items():
+                self._put(slot, card, None)
+            self._wait_for(dict.fromkeys(back, True))
+
+    def _hub(self) -> UsbPcscd:
+        pcscd = self._running()
+        if not isinstance(pcscd, UsbPcscd):
+            raise LabError("ce lab n'a pas d'USB", "this lab has no USB")
+        return pcscd
+
     # -- pcscd -------------------------------------------------------------------------------------------------
 
     def kill_pcscd(self) -> None:
@@ -305,7 +341,8 @@ class Lab:
             return
 
         def ready(found: list[Reader]) -> bool:
-            return all(slot < len(found) and found[slot].present is there for slot, there in wanted.items())
+            here = {reader.name: reader.present for reader in found}
+            return all(here.get(self.readers[slot]) is there for slot, there in wanted.items())
 
         self._running().wait(ready)
 

@@ -132,6 +132,8 @@ def main() -> None:
             hide(path)
         for path in setup["make"]:
             os.makedirs(path, mode=0o755, exist_ok=True)
+        for source, place in setup.get("copy", []):
+            shutil.copytree(source, place)
         if setup["loopback"]:
             loopback_up()
     except OSError as error:

@@ -49,13 +49,13 @@ RESPONSECODE IFDHCreateChannelByName(DWORD Lun, LPSTR DeviceName) {
     for (size_t i = 0; i < SLOTS_MAX; i++) {
         if (slots[i].used)
             continue;
-        if (slot_open(&slots[i], Lun, index, &set))
+        if (slot_open(&slots[i], Lun, index + set.first, &set))
             rc = IFD_SUCCESS;
         break;
     }
     pthread_mutex_unlock(&table);
     if (rc != IFD_SUCCESS)
-        fprintf(stderr, "cpx-sim driver: no socket at %s.%u\n", set.base, index);
+        fprintf(stderr, "cpx-sim driver: no socket at %s.%u\n", set.base, index + set.first);
     return rc;
 }
 

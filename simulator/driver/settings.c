@@ -40,6 +40,8 @@ static bool setting(const char *text, size_t len, struct settings *out) {
     size_t key = (size_t)(equal - text);
     const char *value = equal + 1;
     size_t value_len = len - key - 1;
+    if (key == 5 && memcmp(text, "first", key) == 0)
+        return number(value, value_len, 0, SLOTS_MAX - 1, &out->first);
     if (key == 5 && memcmp(text, "slots", key) == 0)
         return number(value, value_len, 1, SLOTS_MAX, &out->slots);
     if (key == 7 && memcmp(text, "timeout", key) == 0)
@@ -57,6 +59,9 @@ static bool setting(const char *text, size_t len, struct settings *out) {
 bool settings_parse(const char *device, struct settings *out) {
     struct settings set = {.slots = 4, .timeout_ms = 10000};
     const char *field = strchr(device, ':');
+    // a device of the lab's USB (simulator/usb): "usb:vvvv/pppp:libudev:N:" and then the settings
+    for (int skipped = 0; strncmp(device, "usb:", 4) == 0 && skipped < 3 && field != NULL; skipped++)
+        field = strchr(field + 1, ':');
     while (field != NULL && *++field != '/') {
         const char *end = strchr(field, ':');
         if (end == NULL || !setting(field, (size_t)(end - field), &set))

@@ -32,6 +32,7 @@ enum oddity {
 
 struct settings {
     unsigned slots;      // 1..16, default 4
+    unsigned first;      // number of the first one's socket, default 0
     unsigned timeout_ms; // the card must answer a command within it, default 10000
     bool pinpad;
     enum oddity oddity;
@@ -58,7 +59,7 @@ struct slot {
     uint8_t frame[2 + FRAME_MAX];
 };
 
-// "cpx-sim[:key=value]...:/base path". Keys: slots, pinpad (0, 1, name of an oddity), timeout (ms). false: not understood.
+// "cpx-sim[:key=value]...:/base path". Keys: slots, pinpad (0, 1, name of an oddity), first, timeout (ms). false: not understood.
 // A ":" there must be, or pcscd looks for a file of that name; its configuration file has no place for a comma.
 bool settings_parse(const char *device, struct settings *out);
 
