@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from cpxd.signature import smime, vihf
 from cpxd.signature.cms import Content
-from cpxd.signature.xmlsafe import BadXml, Element, parse
+from cpxd.signature.xmlsafe import BadXml, Element, loose_nodes, parse
 from cpxd.text import Text
 
 MAX_READ = 64 << 20  # bytes: a larger document is not read for its content
@@ -218,12 +218,12 @@ def _xml(content: bytes) -> _Parts | None:
 
 def _xml_warnings(root: Element) -> tuple[Text, ...]:
     found = []
-    nodes = list(root.getroottree().iter())
-    if any(not isinstance(node.tag, str) for node in nodes):
+    nodes = list(root.iter())
+    if loose_nodes(root):
         found.append(
             Text(
-                "commentaires ou instructions, que la signature XML ne couvre pas tous",
-                "comments or instructions, not all covered by an XML signature",
+                "commentaires ou instructions (feuille de style…), qui ne sont pas montrés ici",
+                "comments or instructions (style sheet…), which are not shown here",
             )
         )
     names = {str(node.tag).rpartition("}")[2].lower() for node in nodes if isinstance(node.tag, str)}

@@ -9,16 +9,20 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from asn1crypto import pem
+from lxml import etree
 
 from cpxd.signature import jws, smime, timestamp, vihf, xades, xmldsig
 from cpxd.signature.report import Found
 from cpxd.signature.signeddata import BadSignature, DigestOf, SignedPart, verify_signed_data
 from cpxd.signature.timestamp import Stamp
-from cpxd.signature.xmlsafe import BadXml, Element, parse
+from cpxd.signature.xmlsafe import BadXml, Element, loose_nodes, parse
 from cpxd.text import Text, tr
 
 MAX_SIGNED = 64 << 20  # bytes
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*:[ \t]")
+_LOOSE = Text(
+    "commentaires ou instructions que la signature ne couvre pas", "comments or instructions that the signature does not cover"
+)
 _SECOND_STAMP = Text("plusieurs horodatages", "several time stamps")
 
 
@@ -153,8 +157,11 @@ def _read_xml(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:
 
 def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> Found:
     part = xmldsig.verify(signature, None if beside is None else lambda _, hash_name: beside(hash_name))
+    xmldsig.check_objects(signature, part, xades.QUALIFYING)
     properties = xades.properties(signature, part)
-    covers = _covered(signature, part)
+    covers, doubts = _covered(signature, part)
+    if name == "VIHF" and doubts:  # who reads a value that a comment divides does not read what was signed
+        raise BadSignature("comment")
     if name == "VIHF" and signature.getparent() is not signature.getroottree().getroot():
         raise BadSignature("ds:Signature")
     found = Found(
@@ -163,25 +170,41 @@ def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> F
         certificate=part.certificate,
         certificates=part.certificates,
         padding=part.padding,
+        doubts=doubts,
     )
     if properties is None:
         return found
-    doubts = tuple(Text(f"propriété non signée : {s}", f"unsigned property: {s}") for s in properties.strange)
+    doubts += tuple(Text(f"propriété non signée : {s}", f"unsigned property: {s}") for s in properties.strange)
     stamp = timestamp.verify_over(properties.token, properties.stamped) if properties.token is not None else None
     return replace(found, signing_time=properties.signing_time, stamp=stamp, doubts=doubts)
 
 
-def _covered(signature: Element, part: xmldsig.XmlPart) -> Text:
-    """What is signed: the whole document, what the signature holds, or a document beside it. Raises BadSignature for less."""
+def _covered(signature: Element, part: xmldsig.XmlPart) -> tuple[Text, tuple[Text, ...]]:
+    """What is signed: the whole document, what the signature holds, or a document beside it; and what of it is not.
+
+    Raises BadSignature for less.
+    """
     documents = [c for c in part.covered if c.type != xades.SIGNED_PROPERTIES]
     root = signature.getroottree().getroot()
     if len(documents) != 1:
         raise BadSignature("references")
     covered = documents[0]
+    loose = any(not _reaches(covered, signature, node) for node in loose_nodes(root))
+    doubts = (_LOOSE,) if loose else ()
     if covered.element is None:
-        return Text("le document joint", "the document beside it")
+        return Text("le document joint", "the document beside it"), doubts
     if covered.element is root and covered.enveloped:
-        return Text("le document entier", "the whole document")
+        return Text("le document entier", "the whole document"), doubts
     if signature is root and covered.element in signature.findall(xmldsig.tag("Object")):
-        return Text("le document inclus", "the document inside")
+        return Text("le document inclus", "the document inside"), doubts
     raise BadSignature("the signature does not cover the whole document")
+
+
+def _reaches(covered: xmldsig.Covered, signature: Element, node: Element) -> bool:
+    """Whether a comment or processing instruction is among what a reference covers."""
+    above = list(node.iterancestors())
+    if covered.element is None or (isinstance(node, etree._Comment) and not covered.comments):
+        return False
+    if covered.enveloped and signature in above:
+        return False
+    return covered.element in above or (not above and covered.document)

@@ -17,10 +17,11 @@ from cpxd.signature.cms import Content
 from cpxd.signature.signeddata import BadSignature
 from cpxd.signature.signer import Signer
 from cpxd.signature.xmldsig import BASE64, DS, ENVELOPED, Reference, XmlPart
-from cpxd.signature.xmlsafe import EXC_C14N, BadXml, Element, canonical, decode_base64, parse, write
+from cpxd.signature.xmlsafe import EXC_C14N, BadXml, Element, canonical, decode_base64, has_comments, loose_nodes, parse, write
 
 XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
 SIGNED_PROPERTIES: Final = "http://uri.etsi.org/01903#SignedProperties"
+QUALIFYING: Final = f"{{{XADES}}}QualifyingProperties"
 Form = Literal["enveloped", "enveloping", "detached"]
 
 
@@ -37,21 +38,26 @@ def _child(parent: Element, name: str, text: str | None = None, **attributes: st
 def sign_enveloped(document: bytes, signer: Signer, *, at: datetime | None = None) -> bytes:
     """The XML document with the signature as the last child of its root. Raises BadXml."""
     root = parse(document)
-    content = canonical(root)
+    uri, form = (xmldsig.WHOLE, EXC_C14N + "WithComments") if has_comments(root) else ("", EXC_C14N)
+    content = canonical(root, form, document=True)
     signature, identifier = _skeleton()
-    reference = Reference("", hashlib.sha256(content).digest(), (ENVELOPED, EXC_C14N), f"{identifier}-document")
+    reference = Reference(uri, hashlib.sha256(content).digest(), (ENVELOPED, form), f"{identifier}-document")
     root.append(signature)
     _complete(signature, identifier, reference, kind="text/xml", signer=signer, at=at)
     return write(root)
 
 
 def sign_enveloping(document: bytes, kind: str, signer: Signer, *, at: datetime | None = None) -> bytes:
-    """A signature that holds the document: as XML when it is XML, else in base64. `kind`: its media type. Raises BadXml."""
+    """A signature that holds the document: as XML when it is XML that can stand inside another, else in base64. `kind`: its
+    media type. Raises BadXml.
+    """
     signature, identifier = _skeleton()
     holder = xmldsig.child(signature, "Object", Id=f"{identifier}-object")
     reference_id = f"{identifier}-document"
-    if kind.endswith("xml"):
-        holder.append(parse(document))
+    root = parse(document) if kind.endswith("xml") else None
+    # comments inside, and whatever is around the root, would get lost or stay unsigned
+    if root is not None and not has_comments(root) and all(node.getparent() is not None for node in loose_nodes(root)):
+        holder.append(root)
         reference = Reference(f"#{identifier}-object", hashlib.sha256(canonical(holder)).digest(), (EXC_C14N,), reference_id)
     else:
         holder.text = xmldsig.b64(document)
@@ -174,11 +180,13 @@ def _unsigned(qualifying: Element) -> tuple[bytes | None, tuple[str, ...]]:
     expected = [_tag("SignedProperties"), _tag("UnsignedProperties")]
     if [c.tag for c in qualifying] not in (expected[:1], expected) or set(qualifying.attrib) != {"Target"}:
         raise BadSignature("QualifyingProperties")
-    stamps = qualifying.findall(f"{_tag('UnsignedProperties')}/{_tag('UnsignedSignatureProperties')}/*")
     if len(qualifying) == 1:
         return None, ()
-    strange = [str(c.tag) for c in stamps if c.tag != _tag("SignatureTimeStamp")]
-    stamps = [c for c in stamps if c.tag == _tag("SignatureTimeStamp")]
+    held = list(qualifying[1])
+    strange = [str(c.tag) for c in held if c.tag != _tag("UnsignedSignatureProperties")]
+    held = [c for properties in held for c in properties]
+    strange += [str(c.tag) for c in held if c.tag != _tag("SignatureTimeStamp")]
+    stamps = [c for c in held if c.tag == _tag("SignatureTimeStamp")]
     if len(stamps) != 1:
         return None, (*strange, f"SignatureTimeStamp: {len(stamps)}")
     method = xmldsig._one(stamps[0], "CanonicalizationMethod").get("Algorithm")

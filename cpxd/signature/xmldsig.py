@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lxml import etree
@@ -36,6 +37,8 @@ _METHODS: Final[dict[str, tuple[Padding, str]]] = {
     _PSS + "sha512-rsa-MGF1": ("pss", "sha512"),
 }
 _METHOD_OF: Final[dict[Padding, str]] = {"pkcs1": _MORE + "rsa-sha256", "pss": _PSS + "sha256-rsa-MGF1"}
+WHOLE: Final = "#xpointer(/)"  # the document with its comments, which "" leaves out (XML-DSig 1.1 §4.4.3.3)
+DOCUMENTS: Final = ("", WHOLE)
 _MOST_REFERENCES, _MOST_TRANSFORMS = 16, 4
 
 
@@ -99,12 +102,18 @@ Outside = Callable[[str, str], bytes]  # (URI, hash name) → hash of a document
 
 @dataclass(frozen=True)
 class Covered:
-    """A reference that is right, and the element it covers (None: a document outside)."""
+    """A reference that is right, and the element it covers (None: a document outside), with its comments or without."""
 
     uri: str
     type: str
     element: Element | None
     enveloped: bool
+    comments: bool = False
+
+    @property
+    def document(self) -> bool:
+        """Whether what stands around the root is covered too."""
+        return self.uri in DOCUMENTS
 
 
 @dataclass(frozen=True)
@@ -149,6 +158,14 @@ def _verify(signature: Element, outside: Outside | None) -> XmlPart:
     return XmlPart(certificates[0], certificates, padding, hash_name, covered)
 
 
+def check_objects(signature: Element, part: XmlPart, known: str) -> None:
+    """Every ds:Object is signed, or holds nothing but what is, and `known` elements, which somebody else checks."""
+    signed = [c.element for c in part.covered if c.element is not None]
+    for holder in signature.findall(tag("Object")):
+        if holder not in signed:
+            _only(holder, (), ("Id",), [child for child in holder if child in signed or child.tag == known])
+
+
 def _certificates(signature: Element) -> tuple[bytes, ...]:
     info = _one(signature, "KeyInfo")
     _only(info, ("X509Data",), ("Id",))
@@ -171,19 +188,18 @@ def _check_reference(signature: Element, reference: Element, outside: Outside | 
     if uri and not uri.startswith("#"):
         if outside is None or transforms:
             raise BadSignature(f"document {uri}")
-        element, digest, enveloped = None, outside(uri, hash_name), False
+        covered, digest = Covered(uri, kind, None, False), outside(uri, hash_name)
     else:
-        element = _target(signature, uri)
-        content, enveloped = _transformed(element, transforms, signature)
+        content, covered = _transformed(Covered(uri, kind, _target(signature, uri), False), transforms, signature)
         digest = hashlib.new(hash_name, content).digest()
     if digest != expected:
         raise BadSignature(f"digest of {uri or 'the document'}")
-    return Covered(uri, kind, element, enveloped)
+    return covered
 
 
 def _target(signature: Element, uri: str) -> Element:
     root = signature.getroottree().getroot()
-    if not uri:
+    if uri in DOCUMENTS:
         return root
     # an identifier that two elements have is how signatures are wrapped: it must be that of one
     found = [e for e in root.iter() if isinstance(e.tag, str) and uri[1:] in (e.get("Id"), e.get("ID"), e.get("id"))]
@@ -192,49 +208,57 @@ def _target(signature: Element, uri: str) -> Element:
     return found[0]
 
 
-def _transformed(element: Element, transforms: list[Element], signature: Element) -> tuple[bytes, bool]:
-    if len(transforms) > _MOST_TRANSFORMS:
+def _transformed(covered: Covered, transforms: list[Element], signature: Element) -> tuple[bytes, Covered]:
+    """The bytes that are hashed, and what they cover."""
+    if len(transforms) > _MOST_TRANSFORMS or covered.element is None:
         raise BadSignature("transforms")
     enveloped, form, prefixes = False, "", None
     for transform in transforms:
         algorithm = transform.get("Algorithm", "")
         if algorithm == ENVELOPED and not enveloped and not form:
             enveloped = True
-        elif algorithm == BASE64 and not form and not enveloped and len(element) == 0:
-            return decode_base64(element.text), False
+        elif algorithm == BASE64 and not form and not enveloped and len(covered.element) == 0:
+            return decode_base64(covered.element.text), covered
         elif not form:
             form, prefixes = algorithm, _prefixes(transform)
         else:
             raise BadSignature("transforms")
     # XML-DSig 1.1 §4.4.3.2: without a form, Canonical XML 1.0 is meant
     form = form or "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
-    if not enveloped:
-        return canonical(element, form, prefixes), False
-    return _without(element, signature, form, prefixes), True
+    # §4.4.3.3: only an XPointer selects comments
+    with_comments = covered.uri == WHOLE and form.endswith("WithComments")
+    found = replace(covered, enveloped=enveloped, comments=with_comments)
+    with _taken_out(signature, found):
+        return canonical(covered.element, form, prefixes, comments=with_comments, document=found.document), found
 
 
-def _without(element: Element, signature: Element, form: str, prefixes: list[str] | None) -> bytes:
-    """Canonical form of an element without a signature in it, which is put back afterwards."""
+@contextmanager
+def _taken_out(signature: Element, covered: Covered) -> Iterator[None]:
+    """While it lasts, an enveloped signature is not in the document; the text after it belongs to the document."""
+    if not covered.enveloped:
+        yield
+        return
     parent = signature.getparent()
-    if parent is None or element not in (parent, *parent.iterancestors()):
+    if parent is None or covered.element not in (parent, *parent.iterancestors()):
         raise BadSignature("enveloped signature outside what it signs")
-    place, tail, before = parent.index(signature), signature.tail, signature.getprevious()
+    place, tail, before = parent.index(signature), signature.tail or "", signature.getprevious()
     parent.remove(signature)
-    if tail:  # text after the signature belongs to the document
-        if before is None:
-            parent.text = (parent.text or "") + tail
-        else:
-            before.tail = (before.tail or "") + tail
+    _lengthen(parent, before, tail)
     try:
-        return canonical(element, form, prefixes)
+        yield
     finally:
-        if tail:
-            if before is None:
-                parent.text = (parent.text or "")[: -len(tail)] or None
-            else:
-                before.tail = (before.tail or "")[: -len(tail)] or None
+        _lengthen(parent, before, tail, back=True)
         parent.insert(place, signature)
-        signature.tail = tail
+        signature.tail = tail or None
+
+
+def _lengthen(parent: Element, before: Element | None, tail: str, *, back: bool = False) -> None:
+    """Put text after `before` (None: at the start of the parent), or take it away again."""
+    if not tail:
+        return
+    owner, name = (parent, "text") if before is None else (before, "tail")
+    text = getattr(owner, name) or ""
+    setattr(owner, name, text[: -len(tail)] or None if back else text + tail)
 
 
 def _one(parent: Element, name: str) -> Element:
@@ -244,10 +268,11 @@ def _one(parent: Element, name: str) -> Element:
     return found[0]
 
 
-def _only(element: Element, names: tuple[str, ...], attributes: tuple[str, ...]) -> None:
+def _only(element: Element, names: tuple[str, ...], attributes: tuple[str, ...], children: Sequence[Element] = ()) -> None:
     """Nothing stands here that the signature does not cover and that somebody could read."""
     allowed = {tag(name) for name in names}
-    strange = [str(c.tag) for c in element if c.tag not in allowed] + [str(a) for a in element.attrib if a not in attributes]
+    strange = [str(c.tag) for c in element if c.tag not in allowed and c not in children]
+    strange += [str(a) for a in element.attrib if a not in attributes]
     stray = [text for text in (element.text, *(c.tail for c in element)) if text and text.strip(" \t\r\n")]
     if strange or stray:
         raise BadSignature(f"{etree.QName(element).localname}: {(strange or stray)[0]}")

@@ -47,25 +47,46 @@ def parse(content: bytes) -> Element:
     return root
 
 
-def canonical(element: Element, algorithm: str = EXC_C14N, prefixes: list[str] | None = None) -> bytes:
-    """Canonical form of a subtree, the text after it left out. Raises BadXml for an unknown algorithm."""
+def canonical(
+    element: Element,
+    algorithm: str = EXC_C14N,
+    prefixes: list[str] | None = None,
+    *,
+    comments: bool = True,
+    document: bool = False,
+) -> bytes:
+    """Canonical form of a subtree, the text after it left out. `comments` False: none, whatever the algorithm says. `document`:
+    with the processing instructions (and comments) before and after the root, which `element` is.
+
+    Raises BadXml for an unknown algorithm.
+    """
     if algorithm not in _C14N:
         raise BadXml(f"canonicalisation {algorithm}")
-    exclusive, comments = _C14N[algorithm]
+    exclusive, with_comments = _C14N[algorithm]
     if not exclusive and element.getparent() is not None:
         # the namespaces in scope are part of the inclusive form; writing the element out declares them on it
         element = etree.fromstring(etree.tostring(element, with_tail=False), etree.XMLParser(resolve_entities=False))
     try:
         return etree.tostring(
-            element,
+            element.getroottree() if document else element,
             method="c14n",
             exclusive=exclusive,
-            with_comments=comments,
+            with_comments=with_comments and comments,
             inclusive_ns_prefixes=prefixes or None,
             with_tail=False,
         )
     except (etree.LxmlError, ValueError) as error:  # a relative namespace, for one
         raise BadXml(f"canonicalisation: {_short(error)}") from None
+
+
+def loose_nodes(root: Element) -> list[Element]:
+    """Comments and processing instructions, those around the root too."""
+    around = [*root.itersiblings(preceding=True), *root.itersiblings()]  # comments and instructions alone can stand there
+    return [*around, *(node for node in root.iter() if not isinstance(node.tag, str))]
+
+
+def has_comments(root: Element) -> bool:
+    return any(isinstance(node, etree._Comment) for node in loose_nodes(root))
 
 
 def decode_base64(text: str | None) -> bytes:
