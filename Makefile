@@ -27,6 +27,7 @@ check: build
 
 bench: build test-packages
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/latency.py
 	$(BIN)/python bench/desk.py
 	$(BIN)/python bench/revocation.py
 	$(BIN)/python bench/pkcs11.py
