@@ -54,6 +54,10 @@ def test_the_daemon_sleeps_with_pcsc_readers() -> None:
 def test_a_terminal_behind_galss_is_asked_again_and_again() -> None:
     with Lab(["cps-medecin:cps3"], slots=1, galss=True, daemon=True) as lab:
         assert lab.galss is not None and lab.daemon is not None
+        read = -1
+        while read != lab.card(0).apdu_count or read == 0:  # until the card is read: that asks for presence too
+            read = lab.card(0).apdu_count
+            time.sleep(0.7)
         quiet = sum(sleeps(lab.daemon.process.pid).values())
         before = lab.galss.slots[0].orders.count(0x16)
         begin = time.monotonic()
