@@ -9,7 +9,7 @@ C_SOURCES := $(wildcard cpxd/*.c cpxd/*.h cpxd/_apdu_build.py simulator/driver/*
 C_OWN := $(filter %.c,$(C_SOURCES))
 C_WARNINGS := -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -Wstrict-prototypes -Werror
 
-.PHONY: run test check bench conformance soak fuzz asan build packages test-packages fuzz-packages clean
+.PHONY: run test check bench conformance soak fuzz asan install uninstall build packages test-packages fuzz-packages clean
 .DELETE_ON_ERROR:
 
 run: build ## a card médecin in a private pcscd: its identity, a signature verified by OpenSSL
@@ -47,6 +47,10 @@ fuzz: build fuzz-packages
 
 asan: build fuzz-packages
 	fuzz/run_asan.sh
+
+install uninstall: ## as root for all users under /usr/local, else for you under ~/.local: program, user units, p11-kit module file
+	@[ $@ = uninstall ] || tools/packages.sh run
+	@tools/install.sh $(if $(filter install,$@),install,remove)
 
 build: packages $(VENV)/.built
 
