@@ -15,7 +15,7 @@ from cpxd import log
 from cpxd.cli import parser
 from cpxd.errors import BadFile, CpxError, Exit, Internal, Refused
 from cpxd.files import reason
-from cpxd.text import tr
+from cpxd.text import printable, tr
 from cpxd.version import __version__
 
 
@@ -103,9 +103,17 @@ def _run(words: list[str]) -> int:
 def _say(error: CpxError) -> int:
     log.write("error", code=error.code)
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"cpxd{tr(' : ', ': ')}{error}\n")
+        sys.stderr.write(f"cpxd{tr(' : ', ': ')}{error}{_aside(error)}\n")
         sys.stderr.flush()
     return int(error.exit)
+
+
+def _aside(error: CpxError) -> str:
+    if error.code != "CPX-118":
+        return ""
+    from cpxd.reader import neighbours
+
+    return printable(str(neighbours.words()))
 
 
 def _where(defect: BaseException) -> str:

@@ -122,8 +122,11 @@ def _seen(states: list[ReaderState]) -> list[tuple[str, bool, bool, bytes]]:
 def lines(found: Status) -> Iterator[str]:
     """The page."""
     if found.identity is None or found.validity is None:
+        from cpxd.reader import neighbours
+
         trouble = found.trouble
-        yield f"✗ {trouble}" if trouble is not None else "?"
+        busy = neighbours.words() if isinstance(trouble, errors.ReaderBusy) else ""
+        yield f"✗ {trouble}{busy}" if trouble is not None else "?"
         yield tr("→ cpxd doctor (diagnostic), cpxd rescue (pas à pas)", "→ cpxd doctor (diagnosis), cpxd rescue (step by step)")
         return
     from cpxd.cli import card_text

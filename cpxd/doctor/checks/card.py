@@ -8,6 +8,7 @@ from cpxd.card.registry import Kind
 from cpxd.doctor import contacts
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, gesture, info, ok, unknown, warning
 from cpxd.doctor.visit import Visit
+from cpxd.reader import neighbours
 from cpxd.service import seating
 from cpxd.text import Text
 
@@ -147,11 +148,12 @@ def _situations(visit: Visit) -> Findings:
 def _failed(visit: Visit, failed: errors.CpxError) -> Finding:
     detail = Text(*_both(failed))
     if isinstance(failed, errors.ReaderBusy):
+        who = neighbours.words()
         return error(
             "read",
             failed.code,
             Text("Un autre logiciel tient la carte.", "Another program holds the card."),
-            Text("Il ne la rend pas.", "It does not give it back."),
+            Text(f"Il ne la rend pas.{who.fr}", f"It does not give it back.{who.en}"),
             gesture(
                 "Fermez les logiciels qui utilisent la carte, ou retirez-la et remettez-la",
                 "Close the programs that use the card, or take it out and put it back",
