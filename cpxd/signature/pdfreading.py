@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 NAME = "PAdES"
+_END = re.compile(rb"startxref\s+\d+\s+%%EOF[\r\n]{0,2}\Z")  # ISO 32000-1 §7.5.5
+_ADDED = Text(
+    "contenu ajouté après la dernière signature (champ, apparence, titre…)",
+    "content added after the last signature (field, appearance, title…)",
+)
 _HEX = re.compile(rb"[0-9a-f]*\Z|[0-9A-F]*\Z")
 
 
@@ -46,7 +51,9 @@ def read_pdf(content: bytes) -> tuple[Found, ...]:
         return ()
     try:
         reader = PdfFileReader(BytesIO(content), strict=True)
-        found = [_read(content, item) for item in reader.embedded_signatures]
+        items = list(reader.embedded_signatures)
+        last = max((n for n, item in enumerate(items) if not _is_stamp(item)), default=-1)
+        found = [_read(content, item, is_last=number >= last) for number, item in enumerate(items)]
         return tuple(_with_archive(reader, found))
     except Exception as error:  # a broken PDF makes pyHanko stumble in a dozen ways
         if b"/ByteRange" not in content:
@@ -60,10 +67,15 @@ class _Read:
     document_stamp: Stamp | None = None  # of a /DocTimeStamp
 
 
-def _read(content: bytes, item: EmbeddedPdfSignature) -> _Read:
+def _is_stamp(item: EmbeddedPdfSignature) -> bool:
+    return str(item.sig_object_type) == "/DocTimeStamp"
+
+
+def _read(content: bytes, item: EmbeddedPdfSignature, *, is_last: bool) -> _Read:
+    """`is_last`: no signature of a person follows, who would answer for what came in between."""
     try:
         span = _span(content, item)
-        if str(item.sig_object_type) == "/DocTimeStamp":
+        if _is_stamp(item):
             stamp = timestamp.verify(span.contents, hashlib.sha256(span.signed).digest())
             return _Read(Found("DocTimeStamp", "" if _unchanged(item) else "changed"), stamp)
         part = verify_signed_data(span.contents, lambda name: hashlib.new(name, span.signed).digest())
@@ -73,6 +85,8 @@ def _read(content: bytes, item: EmbeddedPdfSignature) -> _Read:
         covers = Text("tout le document", "the whole document")
         if not span.whole:
             covers = Text("le document tel qu'il était alors", "the document as it was then")
+        if is_last and not span.whole and not _only_proofs_follow(content, item):
+            doubts += (_ADDED,)
         if not part.bound:
             doubts += (Text("le certificat n'est pas lié à la signature (pas PAdES)", "the certificate is not bound (no PAdES)"),)
         claimed = item.self_reported_timestamp
@@ -114,7 +128,42 @@ def _unchanged(item: EmbeddedPdfSignature) -> bool:
     result: Any = item.diff_result
     if result is None or isinstance(result, SuspiciousModification):
         return False
+    allowed = item.docmdp_level  # a signature can forbid what may come (ISO 32000-1 §12.8.2.2)
+    if allowed is not None and result.modification_level.value > allowed.value:
+        return False
     return bool(result.modification_level <= ModificationLevel.FORM_FILLING)
+
+
+def _only_proofs_follow(content: bytes, item: EmbeddedPdfSignature) -> bool:
+    """Whether what nobody signed holds validation data and time stamps alone. A time stamp vouches for a moment, not for what a
+    page shows; and an empty signature field is one more thing that can cover a page.
+    """
+    from pyhanko.sign import diff_analysis
+
+    reader, revision = item.reader, item.signed_revision
+    if revision == reader.xrefs.total_revisions - 1 or not _END.search(content[-64:]):
+        return False  # bytes that belong to no revision
+    before, after = reader.get_historical_resolver(revision), reader.get_historical_resolver(reader.xrefs.total_revisions - 1)
+    if _information(before) != _information(after):
+        return False
+    rules: Any = diff_analysis  # pyHanko has no types for them
+    proofs = rules.ModificationLevel.LTA_UPDATES
+    harmless = (rules.XrefStreamRule, rules.ObjectStreamRule, rules.DSSCompareRule, rules.DocInfoRule, rules.MetadataUpdateRule)
+    policy = rules.StandardDiffPolicy(
+        [rules.CatalogModificationRule(), *(rule().as_qualified(proofs) for rule in harmless)],
+        rules.FormUpdatingRule([rules.SigFieldCreationRule(), rules.SigFieldModificationRule()]),
+    )
+    result = policy.review_file(reader, revision)
+    return not isinstance(result, rules.SuspiciousModification) and bool(result.modification_level <= proofs)
+
+
+def _information(document: Any) -> dict[str, str]:
+    """What the document says of itself (title, author…), what every writer changes left out."""
+    try:
+        found = document.trailer_view["/Info"]
+    except KeyError:
+        return {}
+    return {key: str(value) for key, value in found.items() if key not in ("/ModDate", "/Producer")}
 
 
 def _with_archive(reader: PdfFileReader, read: list[_Read]) -> list[Found]:
