@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json, show_lines
-from cpxd.errors import CpxError, Exit
+from cpxd.errors import CpxError, Exit, Usage
 from cpxd.text import tr
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         action="store_true",
         help=tr("avec le code : une opération par clé", "with the PIN: one operation a key"),
     )
+    parser.add_argument(
+        "--site",
+        metavar=tr("ADRESSE", "ADDRESS"),
+        help=tr("un téléservice (https://…) qui ne marche pas", "a teleservice (https://…) that does not work"),
+    )
     add_reader(parser)
     add_json(parser)
     add_codes(parser)
@@ -70,11 +75,12 @@ def run(options: argparse.Namespace, machine: Any) -> int:
     from cpxd.doctor.engine import examine
     from cpxd.doctor.visit import Options, Visit
 
-    visit = Visit(machine, Options(options.reader, options.browser))
+    _check_site(options.site)
+    visit = Visit(machine, Options(options.reader, options.browser, options.site))
     found = examine(visit)
     if options.fix:
         done = list(_repair(found))
-        visit = Visit(machine, Options(options.reader, options.browser))
+        visit = Visit(machine, Options(options.reader, options.browser, options.site))
         found = examine(visit)
         if not options.json:
             show_lines(done)
@@ -85,6 +91,17 @@ def run(options: argparse.Namespace, machine: Any) -> int:
     else:
         show_lines(report.lines(found, everything=options.all))
     return int(found.verdict)
+
+
+def _check_site(address: str | None) -> None:
+    from cpxd.doctor import remote
+
+    try:
+        if address is not None:
+            remote.target(address)
+    except ValueError:
+        wrong = tr(f"--site : « {address} » n'est pas une adresse https://…", f"--site: “{address}” is no https://… address")
+        raise Usage(detail=wrong) from None
 
 
 def _repair(found: Examination) -> Any:

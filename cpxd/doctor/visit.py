@@ -30,6 +30,7 @@ READ_SECONDS = 12.0  # for a whole card at the slowest speed there is; a usual o
 class Options:
     reader: str | None = None
     browser: bool = False
+    site: str | None = None  # a teleservice that is looked at too
 
 
 class Visit:
@@ -44,13 +45,14 @@ class Visit:
         self.listed: tuple[str, ...] = ()  # data objects that the card names, once it was read
 
     def _once(self, name: str, ask: Callable[[], T]) -> T:
-        with self._lock:
-            if name not in self._kept:
-                try:
-                    self._kept[name] = ask()
-                except Exception as error:  # kept, and raised again to whoever asks next
-                    self._kept[name] = error
-            found = self._kept[name]
+        if name not in self._kept:  # what is known is not waited for behind what takes long
+            with self._lock:
+                if name not in self._kept:
+                    try:
+                        self._kept[name] = ask()
+                    except Exception as error:  # kept, and raised again to whoever asks next
+                        self._kept[name] = error
+        found = self._kept[name]
         if isinstance(found, Exception):
             raise found
         return found  # type: ignore[return-value]  # what `ask` of this name gave

@@ -38,6 +38,8 @@ class Case:
     built: datetime = datetime(2020, 1, 1, tzinfo=UTC)
     config: list[str] = field(default_factory=list)  # replaces the lab's when it is not empty
     exclusive: bool = False  # another program holds the card
+    site: str | None = None  # a teleservice that is examined too
+    authorities: Path | None = None  # of teleservices, instead of the system's
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -123,7 +125,7 @@ class Case:
         self.stack.callback(lambda: server.shutdown(socket.SHUT_RDWR))
         return port
 
-    def site(self, origin: str) -> None:
+    def allowed(self, origin: str) -> None:
         """The person lets it ask for the card."""
         self.put("config/cpxd/origins.list", f"{origin}\n")
 
@@ -213,6 +215,7 @@ class Bench:
             **self.lab.env,
             **{f"XDG_{name}": str(case.folder / place) for name, place in names.items()},
             "HOME": str(case.home),
+            **({"SSL_CERT_FILE": str(case.authorities)} if case.authorities else {}),
             **({"PCSCLITE_CSOCK_NAME": str(case.pcscd)} if case.pcscd else {}),
         }
 
@@ -228,6 +231,7 @@ class Bench:
                 "reader": case.reader,
                 "fix": fix,
                 "browser": browser,
+                "site": case.site,
             }
         )
         assert "defect" not in answer, answer

@@ -355,20 +355,20 @@ def key_exposed(bench: Bench, case: Case) -> None:
 @fault("CPX-114", 2)
 def browser_distrusts(bench: Bench, case: Case) -> None:
     case.certificate()
-    case.site(SITE)
+    case.allowed(SITE)
     case.firefox(("cpxd", str(MODULE)))
 
 
 @fault("CPX-116", 3)
 def network_blocked_by_policy(bench: Bench, case: Case) -> None:
-    case.site(SITE)
+    case.allowed(SITE)
     case.put("home/.config/chromium/Default/Preferences", "{}")
     case.put("root/etc/chromium/policies/managed/it.json", '{"LoopbackNetworkBlockedForUrls": ["[*.]exemple.fr"]}')
 
 
 @fault("CPX-116", 2)
 def network_denied_in_chromium(bench: Bench, case: Case) -> None:
-    case.site(SITE)
+    case.allowed(SITE)
     said = {f"{SITE}:443,*": {"setting": 2, "last_modified": "13400000000000000"}}
     content = {"profile": {"content_settings": {"exceptions": {"loopback_network": said}}}}
     case.put("home/.config/chromium/Default/Preferences", json.dumps(content))
@@ -376,7 +376,7 @@ def network_denied_in_chromium(bench: Bench, case: Case) -> None:
 
 @fault("CPX-116", 2)
 def network_denied_in_firefox(bench: Bench, case: Case) -> None:
-    case.site(SITE)
+    case.allowed(SITE)
     profile = case.firefox(("cpxd", str(MODULE)))
     with closing(sqlite3.connect(profile / "permissions.sqlite")) as link, link:
         link.execute("CREATE TABLE moz_perms (id INTEGER PRIMARY KEY, origin TEXT, type TEXT, permission INTEGER)")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Examinations, each in a process of its own, forked from one that has imported the doctor. Run as a script.
 
-Request: JSON {environment, root, home, now, built, reader, browser, fix}. Answer: the JSON of `cpxd doctor --json`.
+Request: JSON {environment, root, home, now, built, reader, browser, site, fix}. Answer: the JSON of `cpxd doctor --json`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _examine(request: dict[str, Any]) -> dict[str, Any]:
     clock = datetime.now(UTC) if request["now"] is None else datetime.fromisoformat(request["now"])
     built = datetime.fromisoformat(request["built"])
     machine = Machine(Path(request["root"]), Path(request["home"]), lambda: clock, lambda: built)
-    options = Options(request["reader"], request["browser"])
+    options = Options(request["reader"], request["browser"], request["site"])
     found = examine(Visit(machine, options))
     repaired = []
     if request["fix"]:

@@ -15,6 +15,7 @@ from cpxd.doctor.checks.pcsc import FAMILY as PCSC
 from cpxd.doctor.checks.programs import FAMILY as PROGRAMS
 from cpxd.doctor.checks.reader import FAMILY as READER
 from cpxd.doctor.checks.settings import FAMILY as SETTINGS
+from cpxd.doctor.checks.site import FAMILY as SITE
 from cpxd.doctor.checks.storage import FAMILY as STORAGE
 from cpxd.doctor.checks.validity import FAMILY as VALIDITY
 from cpxd.doctor.checks.web import FAMILY as WEB
@@ -33,4 +34,5 @@ FAMILIES: tuple[Family, ...] = (
     DAEMON,
     WEB,
     BROWSERS,
+    SITE,
 )
