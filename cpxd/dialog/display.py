@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+import termios
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cpxd._apdu_ffi import lib
 from cpxd.text import Language, language, tr
@@ -112,6 +115,16 @@ class DisplayHints:
         name = self.lc_ctype
         return name if _LOCALE.fullmatch(name) and lib.assuan_locale_is_utf8(name.encode()) else "C.UTF-8"
 
+    @contextlib.contextmanager
+    def terminal_kept(self) -> Iterator[None]:
+        """Give the terminal back as it was, if there is one: pinentry-tty leaves it raw when its message is ended."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError, termios.error):
+                fd = os.open(self.tty, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+                stack.callback(os.close, fd)
+                stack.callback(_give_back, fd, termios.tcgetattr(fd))
+            yield
+
     def _tty_type(self) -> str:
         if re.fullmatch(r"[A-Za-z0-9_.+-]{1,64}", self.tty_type) and self.tty_type != "dumb":
             return self.tty_type
@@ -130,6 +143,11 @@ def terminal_of(pid: int) -> str:
     except (OSError, ValueError, IndexError):
         pass
     return ""
+
+
+def _give_back(fd: int, before: list[Any]) -> None:
+    with contextlib.suppress(OSError, termios.error):
+        termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 def program_name(pid: int) -> str:

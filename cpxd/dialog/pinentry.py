@@ -156,7 +156,7 @@ class Pinentry(Turn):
             ),
             prompt=_NOTHING,
         )
-        with self._turn() as deadline:
+        with self._turn() as deadline, self._hints.terminal_kept():
             self._check(self._ask(question, "MESSAGE", None, deadline))
         raise errors.Refused()
 

@@ -51,14 +51,13 @@ _KINDS: dict[int, type[errors.CpxError]] = {
 _READER_SAYS_NO = {
     code & 0xFFFFFFFF
     for code in (
-        scard.SCARD_E_NOT_TRANSACTED,
-        scard.SCARD_F_COMM_ERROR,
         scard.SCARD_E_INVALID_PARAMETER,
         scard.SCARD_E_INVALID_VALUE,
         scard.SCARD_E_INSUFFICIENT_BUFFER,
         scard.SCARD_E_UNSUPPORTED_FEATURE,
     )
 }
+_READER_FAILED = {code & 0xFFFFFFFF for code in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_F_COMM_ERROR)}  # or the card left
 _PNP = "\\\\?PnP?\\Notification"  # PC/SC Lite: a pseudo reader whose state changes when readers come and go
 _SHARED = scard.SCARD_SHARE_SHARED
 _POWERING = 1.0  # seconds
@@ -234,9 +233,9 @@ class PcscLink(Link):
         if result == scard.SCARD_S_SUCCESS:
             return bytes(answer)
         number = result & 0xFFFFFFFF
-        if number not in _READER_SAYS_NO:
+        if number not in _READER_SAYS_NO | _READER_FAILED:
             raise TransportError(number)
-        if not self._still_there():
+        if number in _READER_FAILED and not self._still_there():
             raise TransportError(scard.SCARD_W_REMOVED_CARD & 0xFFFFFFFF)
         raise errors.PadRefused(status=f"PC/SC {number:08X}")
 

@@ -66,11 +66,15 @@ class CodeTurn:
         self.lock = asyncio.Lock()
         self.typing = False
 
-    @contextlib.asynccontextmanager
-    async def take(self, typed: int) -> AsyncIterator[None]:
-        """`typed`: entries on the reader. CodeBeingTyped at once: nobody is made to wait for a person at the reader."""
+    def check(self) -> None:
+        """CodeBeingTyped: nobody is made to wait for a person at the reader."""
         if self.typing:
             raise errors.CodeBeingTyped()
+
+    @contextlib.asynccontextmanager
+    async def take(self, typed: int) -> AsyncIterator[None]:
+        """`typed`: entries on the reader. Raises as `check`."""
+        self.check()
         self.typing = typed > 0
         try:
             async with self.lock:

@@ -200,6 +200,7 @@ class Slot:
 
     async def count(self) -> CodeStates:
         """The tries left now, none spent: another program may have used or given back some since the card was read."""
+        self._turn.check()  # who counts is about to ask for a code
         found = await self._run(lambda session, begin: session.code_states(begin))
         if found != self.codes:
             self.codes = found
@@ -288,7 +289,7 @@ class Slot:
                     "user", lambda s, begin: s.change(begin, current(s, begin), wanted(s, begin), last_try=last_try), typed
                 )
             except NOT_PROVED:
-                proved = False
+                proved = typed > 0  # on the reader a CPS4 has the PIN proved before the new one is typed
                 raise
             finally:
                 if proved and not self._logins:

@@ -226,3 +226,30 @@ def test_no_terminal_no_dialog(program: str) -> None:
 def test_the_program_is_found_without_a_setting(screen: Screen) -> None:
     with typed(screen, ("4 chiffres", b"1234\r")):
         assert holds(screen.dialog("").pin("x", "CPS 1", 3), b"1234")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_to_type_on_the_reader_stays_until_it_is_over_or_closed(screen: Screen, program: str) -> None:
+    dialog = screen.dialog(program)
+
+    def over() -> None:
+        screen.until("clavier")
+        dialog.stop()
+
+    with person(over), pytest.raises(errors.Refused):
+        dialog.on_pad("firefox-esr", "CPS 2800000001", "pin", 3)
+    assert screen.given_back()
+    screen.shown = b""
+    closed = threading.Event()
+
+    def close() -> None:
+        screen.until("nnuler")
+        while not closed.wait(0.2):  # what is typed before the program listens is thrown away
+            screen.types(b"\r")
+
+    with person(close), pytest.raises(errors.Refused):
+        try:
+            screen.dialog(program).on_pad("firefox-esr", "CPS 2800000001", "change", 3)
+        finally:
+            closed.set()
+    assert screen.given_back()

@@ -179,7 +179,9 @@ def test_change_and_unblock(padlab: Lab, service: Daemon, cards: tuple[Card, Car
         session = client.open(slot)
         for keys, rv in ((("1234", "2580", "2581"), CANCELED), (("1234", "258"), LENGTH), (("9999", "2580", "2580"), INCORRECT)):
             padlab.type_keys(*keys)
+            resets = cards[slot].resets
             refused(rv, client.SetPIN, session, None, None)
+            assert cards[slot].resets > resets  # a CPS4 has proved the PIN by then, and nobody is logged in
         assert cards[slot].tries() == 2
         padlab.type_keys("1234", "2580", "2580")
         client.SetPIN(session, None, None)
