@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
+import contextlib
 import os
 from typing import Any
 
 from cpxd import errors
-from cpxd.cli.common import add_codes, add_json, add_reader, announce, consent, open_card, show_json
+from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
 from cpxd.errors import CpxError, Exit
 from cpxd.service import codes
 from cpxd.service.codes import Consent
@@ -38,9 +40,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask, unblock, and show the counter that the card then has."""
-    with open_card(options) as card:
+    with open_card(options) as card, contextlib.ExitStack() as stack:
         try:
-            state = codes.unblock(card, asked_of(options, card))
+            state = codes.unblock(card, asked_of(options, card, stack))
         except errors.UnblockCodeBlocked:
             raise no_way_back(card) from None
     if options.json:
@@ -55,18 +57,19 @@ def run(options: argparse.Namespace) -> int:
     return Exit.DONE
 
 
-def asked_of(options: argparse.Namespace, card: OpenCard) -> Consent:
-    """The codes come from the descriptor, the terminal, or without one from a dialog on the display."""
+def asked_of(options: argparse.Namespace, card: OpenCard, stack: contextlib.ExitStack) -> Consent:
+    """The codes come from the descriptor, the terminal, or without one from a dialog on the display, open until `stack` ends."""
     if options.pin_fd is not None or _has_terminal():
         return consent(options)
     from cpxd.dialog.display import DisplayHints
-    from cpxd.dialog.pinentry import Dialog, Pinentry
+    from cpxd.dialog.pinentry import Dialog, OnPad, Pinentry
 
     hints = DisplayHints.from_environ(os.environ)
     if not hints.graphical:
         return consent(options)
-    keypad = None if options.no_pinpad else announce
-    return Consent(Dialog(Pinentry(card.settings, hints), "cpxd"), options.last_try, keypad)
+    shown = OnPad(lambda: Pinentry(card.settings, hints), "cpxd", _thread.interrupt_main)
+    stack.callback(shown.close)
+    return Consent(Dialog(Pinentry(card.settings, hints), "cpxd"), options.last_try, None if options.no_pinpad else shown)
 
 
 def _has_terminal() -> bool:

@@ -6,7 +6,9 @@ One dialog is open at a time, whoever asks (`turn`).
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cpxd import errors
@@ -251,6 +253,38 @@ class Dialog:
         with self.ask(prompt) as again:
             if not again.equals(new):
                 raise errors.PinsDiffer()
+
+
+class OnPad:
+    """For a command without a terminal: a dialog that says what to type on the reader. `closed`: called when a person closes it."""
+
+    def __init__(self, make: Callable[[], Pinentry], who: str, closed: Callable[[], None]) -> None:
+        self._make = make
+        self._who = who
+        self._closed = closed
+        self._open: Pinentry | None = None
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, ask: Ask) -> None:
+        self.close()
+        self._open = self._make()
+        self._thread = threading.Thread(target=self._show, args=(self._open, ask), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        pinentry, self._open = self._open, None
+        if pinentry is not None and self._thread is not None:
+            pinentry.stop()
+            self._thread.join()
+
+    def _show(self, pinentry: Pinentry, ask: Ask) -> None:
+        try:
+            pinentry.on_pad(self._who, "", ask)
+        except errors.NoPinSource:
+            pass  # the reader asks all the same
+        except errors.Refused:
+            if pinentry is self._open:
+                self._closed()
 
 
 def _name(name: str) -> str:

@@ -27,6 +27,7 @@ from cpxd_lab import (
 )
 from pcsc_tap import Tap
 
+from simulator import pinentry
 from simulator.lab import Lab
 from simulator.transport import CANCEL, NOBODY, Pad
 
@@ -41,11 +42,13 @@ class Keys(Pad):
         super().__init__()
         self.go, self.asked, self.count = threading.Event(), threading.Event(), 0
         self.go.set()
+        self.pause = 0.0
 
     def next(self) -> bytes:
         self.count += 1
         self.asked.set()
         assert self.go.wait(30)
+        time.sleep(self.pause)
         return super().next()
 
 
@@ -288,6 +291,26 @@ def test_a_keypad_that_refuses(odd: str, tmp_path: Path) -> None:
 def test_a_keypad_for_longer_codes_is_none() -> None:
     with Lab([card()], slots=1, pinpad="long") as lab:
         refused(typed(lab, "pin", "verify", keys=(PIN,)), 40, "CPX-123")
+
+
+@pytest.mark.parametrize(("answers", "exit_code"), [([], 0), (["close"], 30)])
+def test_without_a_terminal_a_dialog_says_what_to_type(
+    padlab: Lab, pad: Keys, tmp_path: Path, answers: list[str], exit_code: int
+) -> None:
+    padlab.insert(0, card())
+    script = pinentry.install(tmp_path / "dialog", answers)
+    environment = {**settings(tmp_path, f'[dialog]\npinentry = "{script}"\n'), "DISPLAY": ":99"}
+    padlab.type_keys(UNBLOCK, PIN, PIN)
+    if answers:
+        pad.go.clear()
+    else:
+        pad.pause = 0.5  # for the dialog to come up
+    result = cpxd(padlab, "unblock", env=environment)
+    pad.pause = 0.0
+    assert result.code == exit_code, result.err
+    said = "\n".join(pinentry.transcript(script))
+    assert said.count("MESSAGE") == (1 if answers else 2) and "GETPIN" not in said
+    assert "clavier du lecteur" in said
 
 
 def test_sign_and_trace(padlab: Lab, pad: Keys, tmp_path: Path) -> None:
