@@ -23,6 +23,8 @@ from cpxd.signature.trust import TrustStore, parsed
 from cpxd.text import Text
 
 _NOTHING = Evidence()
+# RFC 5280 §4.2.1.12: keys of servers, of programs, of time stamps, of OCSP responders sign no documents
+_NO_DOCUMENTS = {f"1.3.6.1.5.5.7.3.{number}" for number in (1, 3, 8, 9)}
 _UNKNOWN = PathRevocation("unknown", None, "", _NOTHING)
 
 
@@ -58,14 +60,15 @@ def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime, held: Ev
         return _report(found, opinion, signer, now, path=Path(()), revoked=_UNKNOWN, level="")
     for doubt in found.doubts:
         opinion.lower("indeterminate", *doubt)
-    moment = _moment(found, trust, now, opinion)
+    moment = _moment(found, trust, _Sources(found.evidence + held, fetch), now, opinion)
     path = chain.build(found.certificate, trust, moment.at, found.certificates)
     _check_path(path, signer, moment, claimed=found.signing_time, now=now, opinion=opinion)
     revoked = chain.revocation_of(path, found.evidence + held, fetch, moment.at, now) if path.certificates else _UNKNOWN
     _check_revocation(revoked, moment, found.signing_time, opinion)
     _check_usage(signer, opinion)
     _check_strangers(found, [path, moment.tsa, *_archive_path(found, trust)], trust, now, opinion)
-    return _report(found, opinion, signer, moment.at, path=path, revoked=revoked, level=_level(found, path, moment, now))
+    level = _level(found, path, moment, _archive_path(found, trust), now)
+    return _report(found, opinion, signer, moment.at, path=path, revoked=revoked, level=level)
 
 
 def _decoded(der: bytes) -> CardCertificate | None:
@@ -75,7 +78,15 @@ def _decoded(der: bytes) -> CardCertificate | None:
         return None
 
 
-def _moment(found: Found, trust: TrustStore, now: datetime, opinion: _Opinion) -> _Moment:
+@dataclass(frozen=True)
+class _Sources:
+    """Where revocation is asked."""
+
+    held: Evidence
+    fetch: Fetch
+
+
+def _moment(found: Found, trust: TrustStore, sources: _Sources, now: datetime, opinion: _Opinion) -> _Moment:
     """The moment the signature surely existed."""
     stamp = found.stamp or found.archive
     if stamp is None:
@@ -86,6 +97,16 @@ def _moment(found: Found, trust: TrustStore, now: datetime, opinion: _Opinion) -
     if not tsa.valid:
         opinion.lower("indeterminate", "autorité d'horodatage inconnue", "unknown time-stamping authority")
         return _Moment(now, False, tsa)
+    revoked = chain.revocation_of(tsa, sources.held, sources.fetch, stamp.time, now)
+    if revoked.state == "revoked":  # whenever that was: with a stolen key, stamps of the past can be made
+        opinion.lower("indeterminate", "autorité d'horodatage révoquée", "revoked time-stamping authority")
+        return _Moment(now, False, tsa)
+    if revoked.state == "unknown":
+        opinion.lower(
+            "indeterminate",
+            f"état de révocation de l'autorité d'horodatage inconnu ({revoked.reason})",
+            f"revocation state of the time-stamping authority unknown ({revoked.reason})",
+        )
     return _Moment(stamp.time, True, tsa)
 
 
@@ -133,7 +154,8 @@ def _check_revocation(revoked: PathRevocation, moment: _Moment, claimed: datetim
 
 
 def _check_usage(signer: CardCertificate, opinion: _Opinion) -> None:
-    if not signer.key_usage & {"nonRepudiation", "digitalSignature"}:
+    purposes = set(signer.extended_key_usage)
+    if not signer.key_usage & {"nonRepudiation", "digitalSignature"} or (purposes and purposes <= _NO_DOCUMENTS):
         opinion.lower("invalid", "ce certificat n'est pas fait pour signer", "this certificate is not for signing")
 
 
@@ -174,13 +196,13 @@ def _vouched(der: bytes, authorities: set[bytes]) -> bool:
     return False
 
 
-def _level(found: Found, path: Path, moment: _Moment, now: datetime) -> str:
+def _level(found: Found, path: Path, moment: _Moment, archive: list[Path], now: datetime) -> str:
     if found.stamp is None:
         return "B"
     held = chain.revocation_of(path, found.evidence, offline, moment.at, now) if path.valid else _UNKNOWN
     if held.state == "unknown":
         return "T"
-    return "LT" if found.archive is None else "LTA"
+    return "LTA" if any(p.valid for p in archive) else "LT"
 
 
 def _report(

@@ -70,6 +70,8 @@ def verify(content: bytes) -> JwsPart:
         raise BadSignature("JWS") from None
     if "crit" in header or not set(header) <= _HEADER_NAMES:
         raise BadSignature("JWS header")
+    if header.get("x5t#S256", thumb := _encode(hashlib.sha256(certificates[0]).digest()).decode()) != thumb:
+        raise BadSignature("x5t#S256")
     digest = hashlib.new(hash_name, head + b"." + payload).digest()
     salt = hashlib.new(hash_name).digest_size
     if not verify_rsa(spki, padding, digest, signature, hash_name=hash_name, salt=salt):

@@ -234,10 +234,12 @@ def _check_ecdsa(spki: bytes, hash_name: str, digest: bytes, value: bytes) -> No
         raise BadSignature("signature value") from None
 
 
-def _unsigned(signer: cms.SignerInfo) -> dict[str, Any]:
-    if _absent(signer["unsigned_attrs"]):
-        return {}
-    return {attribute["type"].native: attribute["values"] for attribute in signer["unsigned_attrs"]}
+def _unsigned(signer: cms.SignerInfo) -> dict[str, list[Any]]:
+    """All the values of each: an attribute that comes twice hides nothing."""
+    found: dict[str, list[Any]] = {}
+    for attribute in () if _absent(signer["unsigned_attrs"]) else signer["unsigned_attrs"]:
+        found.setdefault(attribute["type"].native, []).extend(attribute["values"])
+    return found
 
 
 def _evidence(signed: cms.SignedData) -> Evidence:
