@@ -58,7 +58,9 @@ def read_token(session: CardSession, begin: Begin) -> tuple[Token, CodeStates | 
     """Read everything public but the data objects. No states of codes where there are none (contactless).
 
     Raises DamagedCard when no certificate can be read."""
-    root, tree = session.root(begin), session.tree(begin)
+    root = session.root(begin)
+    session.holder(begin)  # first, and kept: whoever waits for the card meanwhile need not read it again
+    tree = session.tree(begin)
     certificates = tuple(_parsed(der, entry.label) for entry, der in tree.certificates)
     if not any(certificates):
         raise errors.DamagedCard(part="; ".join(tree.warnings) or "CDF")
