@@ -123,6 +123,7 @@ class Door:
             connection.close()
             if isinstance(error, errors.CpxError):
                 log.write("error", code=error.code)
+            _forget(error)
         except BaseException:
             self._gone()
             connection.close()
@@ -137,6 +138,13 @@ class Door:
 
     def _gone(self) -> None:
         self._open -= 1
+
+
+def _forget(error: BaseException | None) -> None:
+    """A handshake that failed leaves a circle: the error, the frames that it went through, a buffer of 256 KiB."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _load() -> None:
