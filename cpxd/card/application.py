@@ -139,10 +139,13 @@ class Application(ABC):
     def _read_command(self, offset: int, count: int) -> Command:
         """READ BINARY (ISO 7816-4 §11.3.3) of the current EF."""
 
-    def read(self, path: Path, *, padding: bool = False, known: Known | None = None, first: int = 0) -> bytes:
+    def read(
+        self, path: Path, *, padding: bool = False, known: Known | None = None, first: int = 0, most: int = FILE_LIMIT
+    ) -> bytes:
         """Content of an EF. Reading stops where its BER objects end, unless `padding` asks for the whole file.
 
         `first`: bytes to begin with, where most of the file may be padding: a byte takes a CPS3 more than a millisecond.
+        `most`: no more than its beginning is wanted, so many bytes or up to a block more.
         `known` is what it was once: if its end is still the card's, it is the answer, and only that end is read.
         Raises FileMissing, NotAllowed, DamagedCard (impossible size), CardRefused.
         """
@@ -163,7 +166,7 @@ class Application(ABC):
             content = known.open(end.data) if end.sw == SW.OK else None
             if content is not None:
                 return content
-        return self._read_selected(name, size, first or self.block, padding=padding)
+        return self._read_selected(name, min(size, most), first or self.block, padding=padding)
 
     def _read_selected(self, name: str, size: int, first: int, *, padding: bool) -> bytes:
         content = b""

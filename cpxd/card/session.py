@@ -27,6 +27,7 @@ from cpxd.card.tree import (
     Root,
     Tree,
     absolute,
+    read_beginning,
     read_data_directory,
     read_holder,
     read_root,
@@ -125,6 +126,11 @@ class CardSession:
             found = self._tree or read_holder(self._shelf, self._known(card)) or self._read(card)
         self._shelf.save()
         return found
+
+    def beginning(self, begin: Begin, most: int, *, kept: bool) -> bytes:
+        """Of the authentication certificate, for who cannot wait: see `read_beginning`."""
+        with self._request(begin) as card:
+            return read_beginning(self._shelf, self._known(card), most, kept=kept)
 
     def code_states(self, begin: Begin) -> CodeStates:
         """Tries left of both codes; none is spent. ContactlessCard: there are none on that side."""

@@ -46,6 +46,17 @@ class Shelf:
                 self._new = True
         return self._files[path]
 
+    def beginning(self, path: Path, most: int) -> bytes:
+        """Of a certificate, for who cannot wait for all of it; whole where it was kept and still is the card's."""
+        if path in self._files:
+            return self._files[path]
+        return self.card.read(path, known=self._known.get(path), most=most)
+
+    def consult(self, serial: SerialNumber, update: UpdateMarker | None) -> None:
+        """Look up what was kept of the card; nothing new will be."""
+        if not self._known and (update is None or update.complete):
+            self._known = Kept(serial.pan, b"" if update is None else update.raw).load()
+
     def save(self) -> None:
         """Keep what was new."""
         if self._new and self._kept is not None:

@@ -141,6 +141,23 @@ def read_holder(shelf: Shelf, root: Root) -> Tree | None:
     return None
 
 
+def read_beginning(shelf: Shelf, root: Root, most: int, *, kept: bool) -> bytes:
+    """Of the authentication certificate, `most` bytes; whole where it was `kept`. Raises DamagedCard when there is none."""
+    warnings: list[str] = []
+    listed = _part(shelf.read, root.directories.get("CDF"), parse_cdf, "CDF", warnings)
+    likely = sorted(listed.entries if listed else (), key=lambda entry: "authentif" not in entry.label.casefold())
+    if not likely:
+        raise errors.DamagedCard(part="CDF")
+    if kept:
+        shelf.consult(root.serial, root.update)
+    path, start = absolute(likely[0].path, shelf.card.folder), likely[0].index or 0
+    name = f"certificate {path[-1]:04X}"
+    content = _part(lambda place: shelf.beginning(place, start + most), path, bytes, name, warnings)
+    if not content:
+        raise errors.DamagedCard(part=name)
+    return content[start:]
+
+
 def read_data_directory(shelf: Shelf, root: Root, warnings: list[str]) -> Directory[DataObject] | None:
     """The DODF: names, places and protection of the data objects; None when the card has none."""
     return _part(shelf.read, root.directories.get("DODF"), parse_dodf, "DODF", warnings)

@@ -31,6 +31,7 @@ _OFF_THE_CARD = frozenset(
         "policies",
         "lna",
         "load",
+        "site",
     }
 )
 

@@ -13,7 +13,9 @@ from smartcard import scard
 
 from cpxd import config, errors
 from cpxd.config import Settings
+from cpxd.doctor import glance
 from cpxd.doctor.machine import Machine
+from cpxd.record.certificate import Beginning, CardCertificate
 from cpxd.service import codes, desk, identity
 from cpxd.service.desk import OpenCard, Place
 from cpxd.service.identity import Identity
@@ -30,6 +32,7 @@ READ_SECONDS = 12.0  # for a whole card at the slowest speed there is; a usual o
 class Options:
     reader: str | None = None
     browser: bool = False
+    whole: bool = False  # read all of the card, however slow it is
     site: str | None = None  # a teleservice that is looked at too
 
 
@@ -42,6 +45,7 @@ class Visit:
         self._observer = observer
         self._lock = threading.RLock()
         self._kept: dict[str, object] = {}
+        self.glimpsed: Beginning | CardCertificate | None = None  # of a slow card: what was read of its certificate
         self.listed: tuple[str, ...] = ()  # data objects that the card names, once it was read
 
     def _once(self, name: str, ask: Callable[[], T]) -> T:
@@ -99,11 +103,15 @@ class Visit:
     def _read(self) -> Identity:
         usable = self.usable_settings()
         settings = replace(usable, reader_wait=BUSY_SECONDS, card_silence=SILENCE_SECONDS, card_cache=False)
-        card = OpenCard(self.place().state.name, settings, self._observer)
+        pace = glance.Pace(self._observer)
+        card = OpenCard(self.place().state.name, settings, pace)
         try:
-            codes.states(card)  # first: what a person most often comes for
-            found = identity.read(card, private=False)
-            self.listed = card.run(lambda session, begin: session.labels(begin))
+            states = codes.states(card)  # first: what a person most often comes for
+            if pace.slow and not self.options.whole:
+                found, self.glimpsed = glance.read(card, states, kept=usable.card_cache)
+            else:
+                found = identity.read(card, private=False)
+                self.listed = card.run(lambda session, begin: session.labels(begin))
         except BaseException:
             card.leave()  # a command that never returns is not waited for
             raise
@@ -116,6 +124,8 @@ class Visit:
     def _validity(self) -> Validity:
         opposition = Opposition(replace(self.usable_settings(), revocation_fetch=False))
         now = self.machine.now()
+        if self.card() and isinstance(self.glimpsed, Beginning):
+            return glance.validity(self.glimpsed, opposition, now)
         return of_card(self.card().record, lambda der: opposition.answer(der, now), now)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from asn1crypto import x509
+from asn1crypto import core, x509
 
 from cpxd.record import ber
 from cpxd.record.errors import RecordError
@@ -129,6 +129,41 @@ def parse_certificate(data: bytes, label: str = "") -> CardCertificate:
         raise
     except Exception as error:  # asn1crypto raises half a dozen kinds on hostile bytes; all mean the same here
         raise RecordError(f"no X.509 certificate: {type(error).__name__}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What stands before the subject of a certificate."""
+
+    serial: int
+    issuer: Subject
+    not_before: datetime  # UTC
+    not_after: datetime
+
+
+def parse_beginning(data: bytes) -> Beginning:
+    """Of a certificate of which the first bytes were read. RecordError when they are none, or too few."""
+    parts = [part for part in ber.entries(_opened(_opened(data))) if part is not None]
+    if parts and parts[0].tag == 0xA0:  # version
+        del parts[0]
+    if len(parts) < 4 or [part.tag for part in parts[:4]] != [0x02, 0x30, 0x30, 0x30]:
+        raise RecordError("no beginning of a certificate")
+    serial, _, issuer, validity = (part.encode() for part in parts[:4])
+    try:
+        dates = x509.Validity.load(validity)
+        name = _name(x509.Name.load(issuer))
+        return Beginning(int(core.Integer.load(serial).native), name, _date(dates["not_before"]), _date(dates["not_after"]))
+    except RecordError:
+        raise
+    except Exception as error:  # as in parse_certificate
+        raise RecordError(f"no beginning of a certificate: {type(error).__name__}") from None
+
+
+def _opened(data: bytes) -> bytes:
+    """What follows the head of a SEQUENCE that may be cut short."""
+    if len(data) < 2 or data[0] != 0x30:
+        raise RecordError("no certificate: not a SEQUENCE")
+    return data[2 + (data[1] & 0x7F if data[1] & 0x80 else 0) :]
 
 
 def _repair(data: bytes) -> tuple[bytes, bool]:

@@ -53,6 +53,14 @@ class Cache:
     def held(self, key: str) -> Held | None:
         return _held(self._path(key), key)
 
+    def everything(self) -> list[Held]:
+        """Whatever it holds, wherever that came from."""
+        try:
+            found = sorted(self._folder.iterdir())[:_MOST_FILES]
+        except OSError:
+            return []
+        return [held for path in found if (held := _held(path, path.name)) is not None]
+
     def read(self, key: str) -> bytes | None:
         try:
             return _read(self._path(key))

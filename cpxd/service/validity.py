@@ -103,6 +103,23 @@ class Opposition:
                 return unknown("aucune autorité connue n'a émis ce certificat", "no known authority issued this certificate")
             return _worst(_capped(self._about(one, issuer, now), one, now) for one, issuer in links)
 
+    def quick(self, issuer: bytes, serial: int, now: datetime) -> Answer:
+        """Of a certificate of which no more was read than its number and the name (DER) of its authority, by the lists at hand.
+
+        Its signature is not checked, nor what is above its authority. Raises BadFile.
+        """
+        with self._lock:
+            known = [der for der in (*self._trust.others, *self._trust.anchors) if trust.parsed(der).subject.der == issuer]
+            if not known:
+                return unknown("aucune autorité connue n'a émis ce certificat", "no known authority issued this certificate")
+            folder = self._settings.revocation_folder
+            held = [*(lists_in(Path(folder)) if folder else ()), *self._cache.everything()]
+            found = [self._load(item, authority) for item in held for authority in known]
+            lists = [item for item in found if isinstance(item, RevocationList)]
+            delta = [item for item in lists if item.base is not None]
+            answers = [crl.answer(item, over, serial, now) for item in lists if item.base is None for over in (None, *delta)]
+            return _best([*answers, self._nothing()])
+
     def _links(self, certificate: bytes, now: datetime) -> tuple[tuple[bytes, bytes], ...]:
         """(certificate, issuer) from the card's up to the root; empty when no valid path was found.
 

@@ -155,14 +155,14 @@ class Case:
 class Bench:
     """A lab of one reader, a pcscd without any, and a server of examinations."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, timing: str = "none") -> None:
+        self.folder, self._timing = folder, timing
         self._stack = contextlib.ExitStack()
         self._count = 0
         self._readerless: Path | None = None
 
     def __enter__(self) -> Bench:
-        self.lab = self._stack.enter_context(Lab(["cps-medecin:cps3"], slots=1, timeout_ms=3000))
+        self.lab = self._stack.enter_context(Lab(["cps-medecin:cps3"], slots=1, timeout_ms=3000, timing=self._timing))
         self.server = Server()
         self._stack.callback(self.server.close)
         return self

@@ -52,7 +52,7 @@ def _examine(request: dict[str, Any]) -> dict[str, Any]:
     clock = datetime.now(UTC) if request["now"] is None else datetime.fromisoformat(request["now"])
     built = datetime.fromisoformat(request["built"])
     machine = Machine(Path(request["root"]), Path(request["home"]), lambda: clock, lambda: built)
-    options = Options(request["reader"], request["browser"], request["site"])
+    options = Options(request["reader"], request["browser"], site=request["site"])
     found = examine(Visit(machine, options))
     repaired = []
     if request["fix"]:

@@ -108,6 +108,12 @@ def _read(visit: Visit) -> Findings:
             Text(parts, parts),
             contacts.new_card(found.record.card.kind, anonymous=found.record.holder.pseudonym is not None),
         )
+    elif visit.glimpsed is not None:
+        yield ok(
+            "read",
+            "La carte répond ; elle est lente, l'essentiel a été lu (tout : --all).",
+            "The card answers; it is slow, the main things were read (all: --all).",
+        )
     else:
         yield ok("read", "La carte se lit en entier.", "The whole card can be read.", certificates=len(found.record.certificates))
     if found.update_interrupted:
@@ -132,6 +138,8 @@ def _read(visit: Visit) -> Findings:
 
 def _situations(visit: Visit) -> Findings:
     visit.card()
+    if visit.glimpsed is not None:
+        return
     count = sum(label.startswith("CPS_ACTIVITY_") for label in visit.listed)
     if count:
         words = (f"Situations d'exercice : {count}, lisibles avec le code.", f"Practice situations: {count}, read with the PIN.")

@@ -75,7 +75,9 @@ def _past(visit: Visit) -> Iterator[tuple[datetime, Text]]:
     if visit.machine.at(SYNCHRONISED).exists():
         return  # set over the network: a certificate of later is then the card's matter
     with contextlib.suppress(errors.CpxError):
-        for certificate in visit.card().record.certificates:
+        visit.card()
+        seen = [visit.glimpsed] if visit.glimpsed is not None else visit.card().record.certificates
+        for certificate in seen:
             yield certificate.not_before, Text("émission de la carte", "issue of the card")
 
 
