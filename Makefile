@@ -36,8 +36,9 @@ bench: build test-packages
 conformance: build test-packages ## pkcs11-check over the module, both cards; MODELS=softhsm2: beside SoftHSM2 directly
 	$(BIN)/python tools/conformance.py $(MODELS)
 
-soak: build test-packages ## faults for SOAK_SECONDS (600), SOAK_CYCLES (10,000) times in and out, SOAK_SWAPS (500) swaps before each browser: an hour
+soak: build test-packages ## faults, then a model checker, each for SOAK_SECONDS (600); SOAK_CYCLES (10,000) times in and out, SOAK_SWAPS (500) swaps before each browser: 70 minutes
 	$(BIN)/python bench/soak.py
+	$(BIN)/python bench/soak_model.py
 	$(BIN)/python bench/cycles.py
 	CPX_SWAPS=$(or $(SOAK_SWAPS),500) $(BIN)/python -m pytest tests/browsers/test_browsers_swap.py -s
 
