@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Web sites of made-up names (*.test, all on 127.0.0.1 and one port) that serve empty pages: a test runs its scripts there."""
+"""Web sites of made-up names (*.test, all on 127.0.0.1 and one port) that serve empty pages, and what a test puts there."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _BLANK = b'<!doctype html><meta charset="utf-8"><title>site</title><link rel="ic
 
 @dataclass
 class Sites:
-    """`pages`: by path, beside the empty one. `folder`: for the authority's file, `ca`."""
+    """`pages`: by path, beside the empty one. `folder`: for the authority's file, `ca`. `elsewhere`: where /vers?… redirects."""
 
     folder: Path
     pages: dict[str, bytes] = field(default_factory=dict)
+    elsewhere: str = ""
 
     def __enter__(self) -> Sites:
         sites = self
@@ -36,12 +37,18 @@ class Sites:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                body = sites.pages.get(self.path.partition("?")[0], _BLANK)
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html")
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                path, _, query = self.path.partition("?")
+                body = sites.pages.get(path, _BLANK)
+                self.send_response(307 if path == "/vers" else 200)
+                if path == "/vers":
+                    self.send_header("Location", sites.elsewhere + query)
+                self.send_header("Content-Type", "text/javascript" if path.endswith(".js") else "text/html")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            do_POST = do_GET
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

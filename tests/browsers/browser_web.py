@@ -47,7 +47,11 @@ class WebFirefox(Firefox):
 
     def _prepare(self, ca: str) -> None:
         super()._prepare(ca)
-        wanted: dict[str, object] = {"network.dns.localDomains": ",".join(NAMES), "dom.disable_open_during_load": False}
+        wanted: dict[str, object] = {
+            "network.dns.localDomains": ",".join(NAMES),
+            "dom.disable_open_during_load": False,
+            "network.websocket.delay-failed-reconnects": False,
+        }
         if self.setting.public is not None:
             wanted["network.lna.address_space.public.override"] = f"127.0.0.1:{self.setting.public}"
         with (self._profile / "user.js").open("a") as file:

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hostile pages in both browsers (gauntlet.js; raw sockets are in tests/api/test_api_gate.py).
+
+Local Network Access is off here: every address is one of this machine. What holds is cpxd's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from api_lab import ApiLab, api_lab
+from browser_page import Browser
+from browser_site import ALLOWED, FOREIGN, Sites
+from browser_web import CPXD, Setting, start
+
+_SCRIPT = (Path(__file__).parent / "gauntlet.js").read_bytes()
+_PAGE = '<!doctype html><meta charset="utf-8"><title>site</title><body><script>{names}</script><script src="{script}"></script>'
+# What a page may learn: that it was refused. "loaded" is what browsers say of every frame, error page or not.
+_TOLD = re.compile(
+    r"TypeError( 0)?|NetworkError|SecurityError \d+|SecurityError|error|closed 10(06|15)|0 0|nothing|blocked|"
+    r"no document of theirs|SyntaxError|NS_ERROR_\w+|Error|loaded"
+)
+_CONTROL = b"""
+(async () => {
+  const answer = await fetch(API + "/v1/readers", { headers: { "X-Cpxd": "1" } });
+  const found = [answer.status, (await answer.json()).readers.length];
+  const opened = await new Promise((done) => {
+    const made = new WebSocket(API.replace("http", "ws") + "/v1/events", ["cpxd.v1"]);
+    made.onopen = () => done(true);
+    made.onerror = () => done(false);
+  });
+  document.documentElement.dataset.found = JSON.stringify([...found, opened]);
+})();
+"""
+
+
+def ran(browser: Browser, address: str) -> dict[str, str]:
+    browser.open(address)
+    browser.wait(f"document.documentURI === {json.dumps(address)} && document.readyState === 'complete'")
+    over = "document.documentElement.dataset.found || document.documentElement.dataset.failed"
+    return dict(json.loads(str(browser.wait(over, 60))))
+
+
+def memory(lab: ApiLab) -> int:
+    text = Path(f"/proc/{lab.daemon.process.pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", text)[0])
+
+
+def test_hostile_pages(kind: type[Browser], tmp_path: Path) -> None:
+    with api_lab(["cps-medecin:cps3"]) as lab, Sites(tmp_path) as sites:
+        api = sites.elsewhere = f"https://localhost:{lab.port}"
+        lab.lab.run([CPXD, "allow", sites.origin(ALLOWED)], check=True)
+        names = f"const API = {json.dumps(api)}, ALLOWED = {json.dumps(sites.origin(ALLOWED))};"
+        sites.pages |= {"/attaque.js": _SCRIPT, "/temoin.js": _CONTROL}
+        for name in ("/attaque", "/temoin"):
+            sites.pages[name] = _PAGE.format(names=names, script=f"{name}.js").encode()
+        lab.ask("GET", "/v1/info")
+        with start(kind, lab, sites.ca, Setting()) as browser:
+            address = f"{sites.origin(ALLOWED)}/temoin"
+            browser.open(address)
+            allowed = browser.wait("document.documentElement.dataset.found")
+            assert json.loads(str(allowed)) == [200, 1, True]  # the browser does reach the service: what follows is refused
+            apdus, dialogs, before = lab.apdus, lab.dialogs(), memory(lab)
+            found = ran(browser, f"{sites.origin(FOREIGN)}/attaque?carte")
+            assert len(found) >= 60
+            print(json.dumps(found, indent=1))
+            wrong = {name: told for name, told in found.items() if not _TOLD.fullmatch(told)}
+            assert not wrong
+            assert (lab.apdus, lab.dialogs()) == (apdus, dialogs)
+            lab.lab.remove(0)
+            lab.wait()
+            assert ran(browser, f"{sites.origin(FOREIGN)}/attaque?vide") == found  # nobody can tell that there was a card
+            assert lab.dialogs() == dialogs and memory(lab) - before < 5 * 1024
+        assert Path(str(lab.lab.folder), "daemon.log").read_text() == ""
+        assert lab.ask("GET", "/v1/info").status == 200
