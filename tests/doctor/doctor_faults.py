@@ -17,6 +17,8 @@ from cpxd_lab import ATR_CPS2TER, Foreign, card, card_with_codes, image, with_fi
 from doctor_bench import MODULE, Bench, Case
 
 from simulator.cardos import make_card
+from simulator.image import ElementaryFile
+from simulator.profile import pkcs15
 
 Fault = Callable[[Bench, Case], None]
 FAULTS: dict[str, tuple[str, int, Fault]] = {}  # name: code, exit code, what to do
@@ -259,6 +261,13 @@ def unblock_few_tries(bench: Bench, case: Case) -> None:
 @fault("CPX-208", 1)
 def unblock_few_uses(bench: Bench, case: Case) -> None:
     case.card = card_with_codes("cps3", unblock={"uses_left": 1})
+
+
+@fault("CPX-146", 1)
+def update_interrupted(bench: Bench, case: Case) -> None:
+    made = image()
+    marker = ElementaryFile((0xD010,), pkcs15.update_marker(complete=False))
+    case.card = make_card(dataclasses.replace(made, files=(*made.files, marker)))
 
 
 # --- cpxd on this workstation
