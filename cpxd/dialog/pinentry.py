@@ -256,7 +256,7 @@ class Dialog:
 
 
 class OnPad:
-    """For a command without a terminal: a dialog that says what to type on the reader. `closed`: called when a person closes it."""
+    """For a command without a terminal: a dialog that says what to type on the reader. `closed`: called if a person closes it."""
 
     def __init__(self, make: Callable[[], Pinentry], who: str, closed: Callable[[], None]) -> None:
         self._make = make

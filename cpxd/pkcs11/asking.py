@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,16 @@ class Asker(Protocol):
         """Nobody waits for an answer any more: close what is open, ask nothing more."""
 
 
+class _Unseen:
+    """Stands for a dialog that cannot be shown: it ends when one would."""
+
+    def __init__(self) -> None:
+        self.stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+
 @dataclass
 class Person:
     """Asks the person in front of the program at the other end of a connection. `environment` is what that program told."""
@@ -48,7 +59,7 @@ class Person:
     settings: Settings
     pid: int
     environment: Mapping[str, str] = field(default_factory=dict)
-    _open: dict[Pinentry, tuple[Slot, int]] = field(default_factory=dict)  # what it is about, and its life then
+    _open: dict[Pinentry | _Unseen, tuple[Slot, int]] = field(default_factory=dict)  # what it is about, and its life then
     _stopped: bool = False
 
     async def code(self, slot: Slot, code: Code) -> Secret:
@@ -67,8 +78,17 @@ class Person:
 
     async def on_pad(self, slot: Slot, ask: Ask) -> None:
         tries = None if ask == "new" else _tries(slot, Code.UNBLOCK if ask == "unblock" else Code.PIN)
-        with self._pinentry(slot) as (pinentry, who):
+        with self._pinentry(slot) as (pinentry, who), contextlib.suppress(errors.NoPinSource):
             await pinentry.run(pinentry.on_pad, who, _card(slot), ask, tries)
+        if self._stopped:  # while the dialog was tried
+            raise errors.Refused()
+        unseen = _Unseen()
+        self._open[unseen] = slot, slot.life
+        try:
+            await unseen.stopped.wait()
+        finally:
+            self._open.pop(unseen, None)
+        raise errors.Refused()
 
     def close(self, slot: Slot, *, dead_only: bool = False) -> None:
         for pinentry, (about, life) in tuple(self._open.items()):

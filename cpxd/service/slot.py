@@ -242,8 +242,8 @@ class Slot:
                 if typed and not self._logins:  # what the reader said does not tell whether the code was proved
                     await self._reset()
                 raise
-            self._still(life)
             try:
+                self._still(life)
                 guard()
             except BaseException:
                 if not self._logins:  # a proof that is nobody's

@@ -265,6 +265,22 @@ def logged_in(client: Wire, session: int) -> bool:
     return True
 
 
+def test_the_daemon_ends_while_the_reader_waits(padlab: Lab, cards: tuple[Card, Card], pad: Keys, short: Path) -> None:
+    with Daemon(padlab, SETTINGS, folder=short) as daemon, daemon.client() as client:
+        until(lambda: shown(client, 0))
+        padlab.type_keys("1234")
+        pad.go.clear()
+        client.send("Login", client.open(0), 1, None)
+        waiting(pad)
+        resets = cards[0].resets
+        daemon.process.terminate()
+        started = time.monotonic()
+        daemon.process.wait(15)
+        assert time.monotonic() - started < 5
+        pad.go.set()
+        until(lambda: len(sent(padlab)) == 1 and cards[0].resets > resets)
+
+
 @pytest.mark.parametrize("call", ["Login", "SetPIN"])
 def test_the_card_is_pulled_while_the_reader_waits(
     padlab: Lab, service: Daemon, cards: tuple[Card, Card], pad: Keys, call: str
