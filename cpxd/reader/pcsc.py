@@ -52,12 +52,13 @@ _READER_SAYS_NO = {
     code & 0xFFFFFFFF
     for code in (
         scard.SCARD_E_INVALID_PARAMETER,
-        scard.SCARD_E_INVALID_VALUE,
         scard.SCARD_E_INSUFFICIENT_BUFFER,
         scard.SCARD_E_UNSUPPORTED_FEATURE,
     )
 }
-_READER_FAILED = {code & 0xFFFFFFFF for code in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_F_COMM_ERROR)}  # or the card left
+_READER_FAILED = {  # or it left, or its card
+    code & 0xFFFFFFFF for code in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_F_COMM_ERROR, scard.SCARD_E_INVALID_VALUE)
+}
 _PNP = "\\\\?PnP?\\Notification"  # PC/SC Lite: a pseudo reader whose state changes when readers come and go
 _SHARED = scard.SCARD_SHARE_SHARED
 _POWERING = 1.0  # seconds
