@@ -213,6 +213,18 @@ def test_the_card_is_pulled_while_the_reader_waits(padlab: Lab, pad: Keys, actio
     assert (tries(virtual), value(virtual)) == (3, PIN)
 
 
+def test_pcscd_dies_while_the_reader_waits() -> None:
+    keys, virtual = Keys(), card()
+    with Lab([virtual], slots=1, pinpad=True, pad=keys) as lab:
+        keys.go.clear()
+        killer = threading.Thread(target=lambda: (keys.asked.wait(20), lab.kill_pcscd(), keys.go.set()))
+        killer.start()
+        result = typed(lab, "pin", "verify", keys=(PIN,))
+        killer.join()
+        refused(result, 10, "CPX-101")
+        assert tries(virtual) == 3
+
+
 def test_other_commands_are_told_that_a_code_is_being_typed(padlab: Lab, pad: Keys, tmp_path: Path) -> None:
     virtual = card()
     padlab.insert(0, virtual)
