@@ -226,7 +226,7 @@ class Course(RuleBasedStateMachine):
         self.holder = (number, context, handle)
         try:
             self.rig.call(self._slot(number).count())
-        except errors.ReaderBusy:
+        except (errors.ReaderBusy, *LOST):  # lost: a card out and in again, not seen yet
             return
         raise Wrong("an operation ran in another program's transaction")
 
@@ -433,7 +433,9 @@ def main() -> int:
         campaign(way, seconds, first)
     except BaseException as error:
         where = f"soak_model {way}, SOAK_SEED {RIG[0].seed if RIG else first}"
-        print(f"{where}: {type(error).__name__}: {error}", *getattr(error, "__notes__", ()), sep="\n")
+        causes = getattr(error, "exceptions", (error,))  # of a step that went well when it was tried once more
+        lines = [f"{type(cause).__name__}: {cause}" for cause in causes]
+        print(where, *lines, *getattr(error, "__notes__", ()), sep="\n")
         return 1
     return 0
 
