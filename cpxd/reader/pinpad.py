@@ -25,6 +25,7 @@ Announce = Callable[[Ask], None]
 GRACE = 3.0  # seconds that a reader may take beyond the time we gave it
 _GET_FEATURE_REQUEST = int(scard.SCARD_CTL_CODE(3400))
 _ASCII_LEFT = 0x82  # bmFormatString: unit byte, position 0, justified left, ASCII
+_LARGEST_BLOCK = 15  # bytes: four bits of bmPINBlockString
 _KEY, _MAXIMUM = 0x02, 0x01  # bEntryValidationCondition: the validation key; the last digit
 _ASK_OLD, _CONFIRM = 0x02, 0x01  # bConfirmPIN
 _LANGUAGES = {"fr": 0x040C, "en": 0x0409}  # wLangId
@@ -168,12 +169,14 @@ class PinPad:
     def verify(self, ask: Ask, header: bytes, block: Block) -> int:
         """One code typed and sent in the command `header` (CLA INS P1 P2). The status word of the card."""
         self.check_verify(block.digits)
+        _check_size(block)
         structure = verify_structure(header, block, self._able, self._seconds)
         return self._enter(self._able.verify or 0, structure, ask, block, _masked(header, block.size))
 
     def modify(self, ask: Ask, header: bytes, block: Block, *, ask_old: bool) -> int:
         """A new code, typed twice; with `ask_old` the code in force first, and both blocks in the command."""
         self.check_modify(block.digits)
+        _check_size(block)
         structure = modify_structure(header, block, self._able, self._seconds, ask_old=ask_old)
         masked = _masked(header, block.size * (2 if ask_old else 1))
         return self._enter(self._able.modify or 0, structure, ask, block, masked)
@@ -189,6 +192,11 @@ class PinPad:
         sw = int.from_bytes(answer[-2:], "big")
         _judge(sw, block)
         return sw
+
+
+def _check_size(block: Block) -> None:
+    if block.size > _LARGEST_BLOCK:
+        raise errors.PadUnable(digits=block.digits)
 
 
 def _masked(header: bytes, size: int) -> bytes:

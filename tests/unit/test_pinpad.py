@@ -159,12 +159,17 @@ def test_what_the_card_answers(answer: str, sw: int) -> None:
 
 def test_digits_that_the_keypad_does_not_take() -> None:
     reader = Reader(verify=b"\x90\x00", modify=b"\x90\x00")
-    for able in (Abilities(VERIFY, MODIFY, 6, 12), Abilities()):
-        pad = PinPad(reader, able, 30)
+    for abilities in (Abilities(VERIFY, MODIFY, 6, 12), Abilities()):
+        pad = PinPad(reader, abilities, 30)
         with pytest.raises(errors.PadUnable):
             pad.verify("pin", bytes(4), PIN)
         with pytest.raises(errors.PadUnable):
             pad.modify("new", bytes(4), PIN, ask_old=False)
+    able, long = PinPad(reader, ABLE, 30), Block("Code porteur", 4, 16, 0xFF)  # its size does not fit in four bits
+    with pytest.raises(errors.PadUnable):
+        able.verify("pin", bytes(4), long)
+    with pytest.raises(errors.PadUnable):
+        able.modify("new", bytes(4), long, ask_old=True)
     with pytest.raises(errors.PadUnable):
         PinPad(reader, Abilities(VERIFY), 30).modify("new", bytes(4), PIN, ask_old=False)
     assert reader.sent == []
