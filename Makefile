@@ -32,6 +32,7 @@ bench: build test-packages
 	$(BIN)/python bench/revocation.py
 	$(BIN)/python bench/pkcs11.py
 	$(BIN)/python bench/signatures.py
+	$(BIN)/python bench/api.py
 
 conformance: build test-packages ## pkcs11-check over the module, both cards; MODELS=softhsm2: beside SoftHSM2 directly
 	$(BIN)/python tools/conformance.py $(MODELS)
@@ -40,6 +41,7 @@ soak: build test-packages ## faults, then a model checker, each for SOAK_SECONDS
 	$(BIN)/python bench/soak.py
 	$(BIN)/python bench/soak_model.py
 	$(BIN)/python bench/cycles.py
+	CPX_TOKENS=$(or $(SOAK_TOKENS),100000) $(BIN)/python -m pytest tests/api/test_api_tokens.py -s
 	CPX_SWAPS=$(or $(SOAK_SWAPS),500) $(BIN)/python -m pytest tests/browsers/test_browsers_swap.py -s
 
 fuzz: build fuzz-packages

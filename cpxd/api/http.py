@@ -118,7 +118,7 @@ class Http:
             if head.websocket:
                 raise problems.UnknownResource()
             given = await _body(request, route)
-            found = await (await self._call(origin, connection.pid)).run(route, given)
+            found = await (await self._call(route, origin, connection.pid)).run(route, given)
             return _json(200, found, gate.cors(origin))
         except errors.CpxError as error:
             answer = _refusal(error, origin)
@@ -138,7 +138,9 @@ class Http:
             return await self._streaming(lambda: self._page.follow(key, request))
         return _json(200, await self._page.ask(key, head.target, given), {})
 
-    async def _call(self, origin: str | None, pid: int) -> Call:
+    async def _call(self, route: routes.Route, origin: str | None, pid: int) -> Call:
+        if route.method == "GET":  # asks nobody anything
+            return Call(self._desk, origin, "", DisplayHints())
         if origin is not None:
             return Call(self._desk, origin, origin, DisplayHints.from_environ(await asyncio.to_thread(session.environment)))
         return Call(self._desk, None, program_name(pid), DisplayHints.from_environ(_environment(pid), pid))

@@ -18,6 +18,7 @@ MACHINE_FOLDER = Path("/etc/cpxd/origins.d")  # files *.list, one origin a line,
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _ORIGIN = re.compile(rf"https://(?=[^:]{{1,253}}(?::|\Z)){_LABEL}(?:\.{_LABEL})*(?::([1-9][0-9]{{0,4}}))?")
 _LIMIT = 65536  # bytes of a list
+_READ: dict[Path, tuple[tuple[int, ...], list[str]]] = {}  # what each list said, and the state of its file
 
 
 def person_file() -> Path:
@@ -72,7 +73,8 @@ def remove(origin: str) -> bool:
 
 
 def _listed(path: Path, owner: int) -> list[str]:
-    """A list that somebody else than its owner could have written allows nobody."""
+    """A list that somebody else than its owner could have written allows nobody. It is opened each time, and read when it is not
+    the file that it was."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
@@ -81,10 +83,15 @@ def _listed(path: Path, owner: int) -> list[str]:
             if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, owner) or others or status.st_size > _LIMIT:
                 log.write("origins-refused")
                 return []
-            lines = file.read(_LIMIT).decode("ascii", "replace").splitlines()
+            stamp = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+            known, found = _READ.get(path, (None, []))
+            if known != stamp:
+                lines = file.read(_LIMIT).decode("ascii", "replace").splitlines()
+                found = [line.strip() for line in lines if is_origin(line.strip())]
+                _READ[path] = stamp, found
     except OSError:
         return []
-    return [line.strip() for line in lines if is_origin(line.strip())]
+    return found
 
 
 def _write(origins: list[str]) -> None:

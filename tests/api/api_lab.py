@@ -151,9 +151,10 @@ def api_lab(
     answers: Sequence[str] = ("* pin 1234",),
     settings: Mapping[str, str] | None = None,
     sites: Sequence[str] = (SITE,),
+    wait: bool = True,
     **options: Any,
 ) -> Iterator[ApiLab]:
-    """`settings`: lines of config.toml by section, beside those of the lab."""
+    """`settings`: lines of config.toml by section, beside those of the lab. `wait`: until its API answers."""
     options = {"api_consent": 0.001, "dialog_pin": "1234"} | options
     with Lab(cards, slots=max(1, len(cards)), **options) as lab:
         assert lab.folder is not None
@@ -169,7 +170,8 @@ def api_lab(
         made = ApiLab(lab, lab.api_port, daemon, dialog)
         try:
             made.answers(*answers)
-            made.wait()
+            if wait:
+                made.wait()
             yield made
         finally:
             daemon.stop()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import jsonschema
 import pytest
 from api_lab import BROWSER, SITE, ApiLab, api_lab
 from cryptography import x509
-from webeid import InvalidToken, validate
+from webeid_validator import validate
 
 from cpxd.api import routes
 from simulator.daemon import Daemon
@@ -34,50 +33,6 @@ def issuers(lab: Lab) -> list[x509.Certificate]:
             found += x509.load_pem_x509_certificates(data) if b"-----BEGIN C" in data else [x509.load_der_x509_certificate(data)]
     assert found
     return found
-
-
-@pytest.mark.parametrize("model", ["cps3", "cps4"])
-def test_authenticate(model: str) -> None:
-    with api_lab([f"cps-medecin:{model}"]) as lab:
-        token = lab.ask("POST", "/v1/authenticate", {"nonce": NONCE}).json
-        assert sorted(token) == ["algorithm", "appVersion", "format", "signature", "unverifiedCertificate"]
-        assert token["format"] == "web-eid:1.0" and SITE not in json.dumps(token) and NONCE not in json.dumps(token)
-        trusted = issuers(lab.lab)
-        validate(token, SITE, NONCE, trusted)
-        for origin, nonce in (("https://evil.example", NONCE), (SITE, NONCE[:-1] + "0"), (SITE + NONCE[0], NONCE[1:])):
-            with pytest.raises(InvalidToken):
-                validate(token, origin, nonce, trusted)
-        assert not mutated_and_accepted(token, trusted, 1500)
-        assert "lgc.example" in lab.said() and "connexion" in lab.said()
-
-
-def mutated_and_accepted(token: dict[str, str], trusted: list[x509.Certificate], count: int) -> list[object]:
-    """One character of one value changed, cut or doubled; what the validator still took for another token."""
-    dice = random.Random(7)  # noqa: S311 - repeatable
-    original = validate(token, SITE, NONCE, trusted)
-    accepted: list[object] = []
-    for _ in range(count):
-        changed: dict[str, object] = dict(token)
-        name = dice.choice(["unverifiedCertificate", "algorithm", "signature", "format"])
-        value = token[name]
-        at = dice.randrange(len(value))
-        kind = dice.randrange(4)
-        other = dice.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=:.\x00")
-        changed[name] = (value[:at] + other + value[at + 1 :], value[:at], value[:at] + value[at:] * 2, None)[kind]
-        if changed == token:
-            continue
-        try:
-            found = validate(changed, SITE, NONCE, trusted)
-        except InvalidToken:
-            continue
-        same = found == original and decoded(changed["signature"]) == decoded(token["signature"])
-        if not (same and (name != "algorithm")):  # unused bits of the last base64 digit, and 1.x versions, are the same token
-            accepted.append((name, at, kind, other))
-    return accepted
-
-
-def decoded(value: Any) -> bytes:
-    return base64.b64decode(value)
 
 
 def test_a_native_program_names_its_site(doctor: ApiLab) -> None:

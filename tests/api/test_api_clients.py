@@ -17,7 +17,7 @@ from api_lab import SITE, ApiLab
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from test_api_card import NONCE, issuers
-from webeid import validate
+from webeid_validator import validate
 
 from cpxd.api import certificate, origins, routes
 from cpxd.service.consent import Consents
