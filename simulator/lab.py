@@ -241,12 +241,13 @@ class Lab:
         """Returns once pcscd shows its readers no more. The cards stay in their slots, without power."""
         with self._lock:
             hub = self._hub()
-            hub.unplug(terminal)
-            for slot in hub.slots_of(terminal):
+            for slot in hub.slots_of(terminal):  # first: a command on its way ends with the cable
+                hub.slot_path(slot).unlink(missing_ok=True)
                 handle = self._handles.pop(slot, None)
                 if handle is not None and not handle.session.pulled:
                     self._away[slot] = handle.card
                     handle.pull()
+            hub.unplug(terminal)
 
     def plug(self, terminal: int = 0) -> None:
         """Returns once pcscd shows its readers, perhaps under other numbers (`readers`), and the cards that are in."""

@@ -36,6 +36,7 @@ _KINDS: dict[int, type[errors.CpxError]] = {
             scard.SCARD_E_NO_SMARTCARD,
             scard.SCARD_E_READER_UNAVAILABLE,
             scard.SCARD_E_UNKNOWN_READER,
+            scard.SCARD_E_INVALID_VALUE,  # what pcsc-lite says on a handle whose reader was unplugged
         ),
         errors.CardMute: (
             scard.SCARD_W_UNRESPONSIVE_CARD,
@@ -118,9 +119,14 @@ class Context:
 
         Nothing is polled: the call rests in SCardGetStatusChange.
         """
-        watched = [(s.name, _known_state(s)) for s in known] + [(_PNP, scard.SCARD_STATE_UNAWARE)]
+        watched = [(s.name, _known_state(s)) for s in known]
+        if self.names() != [name for name, _ in watched]:  # pcsc-lite tells of a new reader only if it comes during the rest
+            return self.states()
         limit = 0xFFFFFFFF if seconds is None else int(seconds * 1000)
-        code, _ = winscard.get_status_change(self._context, limit, watched)
+        code, _ = winscard.get_status_change(self._context, limit, [*watched, (_PNP, scard.SCARD_STATE_UNAWARE)])
+        if watched and _same(code, scard.SCARD_E_INVALID_PARAMETER):
+            # as many readers as pcscd can have (16): there is no room for the pseudo reader, and none can come
+            code, _ = winscard.get_status_change(self._context, limit, watched)
         quiet = (scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED, scard.SCARD_E_UNKNOWN_READER)
         if code != scard.SCARD_S_SUCCESS and not any(_same(code, c) for c in quiet):
             raise typed(code)

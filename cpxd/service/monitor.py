@@ -17,6 +17,7 @@ from cpxd.reader.link import Door, ReaderState
 Seen = Callable[[list[ReaderState] | None], None]  # on the loop; None: no door opens
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds between two tries to reach a service that is away
 _SPURIOUS = 0.05
+_SETTLED = 0.5
 
 
 class Monitor:
@@ -118,9 +119,12 @@ class _Watch:
             door.seen_by_pcsc = self._hidden
         known = door.states()
         self._tell(known)
+        soon: float | None = None
         while not self._stopped.is_set():
-            found = door.wait(known, None)
+            found = door.wait(known, soon)
             self.wakes += 1
+            # readers come in company (a hub), and one that comes just before the rest goes unnoticed: look once more
+            soon = _SETTLED if [state.name for state in found] != [state.name for state in known] else None
             if found == known:
                 self._stopped.wait(_SPURIOUS)
             else:

@@ -80,6 +80,10 @@ static RESPONSECODE wait_for_event(DWORD Lun, int timeout) {
     if (s == NULL)
         return IFD_NO_SUCH_DEVICE;
     slot_wait(s, timeout);
+    // pcscd 1.9.9 tells this thread to end by the reader's lock, which a client that ends its transaction at that moment
+    // overwrites; pcscd would then wait for this thread for ever. It ends here as it does there.
+    if (slot_unplugged(s))
+        pthread_exit(NULL);
     return IFD_SUCCESS;
 }
 

@@ -60,7 +60,8 @@ bool settings_parse(const char *device, struct settings *out) {
     struct settings set = {.slots = 4, .timeout_ms = 10000};
     const char *field = strchr(device, ':');
     // a device of the lab's USB (simulator/usb): "usb:vvvv/pppp:libudev:N:" and then the settings
-    for (int skipped = 0; strncmp(device, "usb:", 4) == 0 && skipped < 3 && field != NULL; skipped++)
+    set.usb = strncmp(device, "usb:", 4) == 0;
+    for (int skipped = 0; set.usb && skipped < 3 && field != NULL; skipped++)
         field = strchr(field + 1, ':');
     while (field != NULL && *++field != '/') {
         const char *end = strchr(field, ':');

@@ -175,6 +175,14 @@ void slot_wait(struct slot *s, int timeout_ms) {
         (void)!read(p[1].fd, &count, sizeof count);
 }
 
+bool slot_unplugged(struct slot *s) {
+    struct stat there;
+    pthread_mutex_lock(&s->lock);
+    bool gone = s->used && s->set.usb && lstat(s->path, &there) != 0 && errno == ENOENT;
+    pthread_mutex_unlock(&s->lock);
+    return gone;
+}
+
 void slot_interrupt(struct slot *s) {
     const uint64_t one = 1;
     pthread_mutex_lock(&s->lock);

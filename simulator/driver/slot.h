@@ -35,6 +35,7 @@ struct settings {
     unsigned first;      // number of the first one's socket, default 0
     unsigned timeout_ms; // the card must answer a command within it, default 10000
     bool pinpad;
+    bool usb; // it can be unplugged: its sockets are removed then
     enum oddity oddity;
     char base[PATH_MAX_UNIX - 2]; // sockets are <base>.0, <base>.1, ...
 };
@@ -74,6 +75,7 @@ bool slot_present(struct slot *s);
 
 // Sleeps until presence may have changed, slot_interrupt() or the timeout (ms; negative: for ever).
 void slot_wait(struct slot *s, int timeout_ms);
+bool slot_unplugged(struct slot *s);
 void slot_interrupt(struct slot *s);
 
 // The following want the lock held.

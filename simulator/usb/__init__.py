@@ -77,7 +77,11 @@ class UsbPcscd(PrivatePcscd):
         slots = self.slots_of(number)
         before = {reader.name for reader in self.wait(lambda found: True)}
         self._tell("add", number)
-        found = self.wait(lambda found: len({reader.name for reader in found} - before) >= len(slots))
+        # pcscd shows the name of a reader a moment before it has opened it
+        paths = [self.slot_path(slot) for slot in slots]
+        found = self.wait(
+            lambda found: len({r.name for r in found} - before) >= len(slots) and all(path.exists() for path in paths)
+        )
         for slot, name in zip(slots, sorted({reader.name for reader in found} - before), strict=False):
             self.names[slot] = name
         self._in[number] = True
