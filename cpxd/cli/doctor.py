@@ -76,11 +76,12 @@ def run(options: argparse.Namespace, machine: Any) -> int:
     from cpxd.doctor.visit import Options, Visit
 
     _check_site(options.site)
-    visit = Visit(machine, Options(options.reader, options.browser, options.all, options.site))
+    whole = options.all or options.bundle is not None  # what is to be struck out must be known
+    visit = Visit(machine, Options(options.reader, options.browser, whole, options.site))
     found = examine(visit)
     if options.fix:
         done = list(_repair(found))
-        visit = Visit(machine, Options(options.reader, options.browser, options.all, options.site))
+        visit = Visit(machine, Options(options.reader, options.browser, whole, options.site))
         found = examine(visit)
         if not options.json:
             show_lines(done)

@@ -11,17 +11,20 @@ import ssl
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from cpxd.config import config_home, state_home
-from cpxd.doctor.machine import Machine
+from cpxd.doctor.machine import Machine, tool
 from cpxd.doctor.model import Fix, command
 
 _SECONDS = 1.5  # the first connection makes the service load its HTTP library
 _REGISTER_SECONDS = 60
+_BROWSER_SECONDS = 20
+_CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge", "brave-browser")
 _LIMIT = 65536
 _ORIGIN = re.compile(r"https://[a-z0-9.:-]+")
 Shaken = Literal["trusted", "other certificate", "no TLS", "silent", "absent"]
@@ -68,6 +71,35 @@ def shake(address: str, port: int, trusted: bytes) -> Shaken:
         return "silent"
     except OSError:
         return "absent"
+
+
+def chromium(home: Path, port: int) -> bool | None:
+    """Whether a real Chromium of this user, in a profile that is thrown away, takes the certificate; None: not to be tried."""
+    program = next((found for name in _CHROMIUMS if (found := tool(name))), None)
+    if program is None:
+        return None
+    root = ["--no-sandbox"] if os.getuid() == 0 else []  # it refuses to run as root with one
+    environment = {**os.environ, "HOME": str(home)}
+    environment.pop("DBUS_SESSION_BUS_ADDRESS", None)
+    with tempfile.TemporaryDirectory(prefix="cpxd-", ignore_cleanup_errors=True) as profile:
+        line = [program, "--headless=new", *root, "--disable-gpu", "--no-first-run", "--no-proxy-server"]
+        line += [f"--user-data-dir={profile}", "--dump-dom", f"https://localhost:{port}/v1/info"]
+        try:
+            done = subprocess.run(
+                line,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_BROWSER_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+    if "CPX-160" in done.stdout:  # the refusal that a page of no site gets: it came through
+        return True
+    return False if "ERR_CERT" in done.stderr + done.stdout else None
 
 
 def knock(port: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import get_args
 
 from cpxd import errors
 from cpxd.card.application import Mechanism, NotAllowed, Usage
@@ -17,7 +16,7 @@ from cpxd.text import Text
 
 FAILED = Verdict.REPLACE_CARD
 _WORDS = hashlib.sha256(b"cpxd doctor --essai").digest()  # what is signed: of no use to anybody
-_NAMES = {
+_NAMES: dict[Usage, Text] = {
     "signature": Text("la clé de signature", "the signature key"),
     "authentication": Text("la clé d'authentification", "the authentication key"),
 }
@@ -35,7 +34,7 @@ def run(card: OpenCard, consent: Consent) -> list[Result]:
     """One VERIFY, then one signature by each key, checked. Raises what the PIN raises: nothing is tried without it."""
     codes.verify(card, consent)
     found = [Result("pin", True, None, Text("Le code porteur marche.", "The PIN works."))]
-    found += [_key(card, usage) for usage in get_args(Usage)]
+    found += [_key(card, usage) for usage in _NAMES]
     return found
 
 

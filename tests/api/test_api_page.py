@@ -268,7 +268,13 @@ def test_the_doctor_proves_the_certificate(doctor: ApiLab) -> None:
     assert found["certificate"]["status"] == "ok" and "essai réel" in found["certificate"]["title"], found["certificate"]
 
 
-def test_what_is_logged(doctor: ApiLab) -> None:
+def test_what_is_logged(doctor: ApiLab, tmp_path: Path) -> None:
+    visit(doctor, target(doctor))
     log = doctor.state("cpxd.log").read_text(encoding="utf-8")
     assert [json.loads(line) for line in log.splitlines()] and '"operation": "opened"' in log
-    assert "?t=" not in log and not any(word in log for word in PERSON)
+    environment = {**os.environ, **doctor.lab.env, "LC_ALL": "C.UTF-8"}
+    line = [CPXD, "doctor", "--bundle", str(tmp_path / "bundle.json")]
+    subprocess.run(line, env=environment, capture_output=True, timeout=60, check=False)
+    bundle = (tmp_path / "bundle.json").read_text(encoding="utf-8")
+    assert '\\"page\\"' in bundle and "t=" not in log
+    assert not any(word in text for word in PERSON for text in (log, bundle))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -238,6 +239,25 @@ def test_nobody_frames_it_or_asks_in_its_place(door: ApiLab, browser: Own, tmp_p
     assert door.apdus == before
     browser.open(opened)  # none of them has used it up
     browser.wait(f"{_TEXT}.includes({NAME!r})")
+
+
+def test_the_doctor_has_a_real_browser_try(door: ApiLab, tmp_path: Path) -> None:
+    """Refused before `cpxd register --browsers`, which is the remedy that is printed; taken after it."""
+
+    def run(*words: str) -> str:
+        environment = {**os.environ, **door.lab.env, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8", "PATH": path}
+        return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=90, check=False).stdout
+
+    def found() -> dict[str, object]:
+        checks = json.loads(run("cpxd", "doctor", "--browser", "--json"))["checks"]
+        return next(check for check in checks if check["id"] == "handshake")
+
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    door.leaf()
+    before = found()
+    assert (before["code"], before["fix"]) == ("CPX-114", {"kind": "command", "value": "cpxd register --browsers"})
+    run(*str(before["fix"]["value"]).split())  # type: ignore[index]
+    assert found()["status"] == "ok"
 
 
 def test_the_log_has_no_person_and_no_token(door: ApiLab) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "lab"))
+sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("lab", "browsers")]
 
 import fork_server
 from doctor_bench import Bench

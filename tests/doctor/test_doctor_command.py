@@ -26,7 +26,7 @@ def test_json_is_one_object_a_check(lab: Lab) -> None:
     checks = result.json["checks"]
     assert result.json["codes_spent"] == 0 and {"pcsc", "reader", "card", "pin"} <= {check["id"] for check in checks}
     for check in checks:
-        assert set(check) == {"id", "family", "status", "code", "title", "detail", "fix", "verdict", "evidence"}
+        assert set(check) == {"id", "family", "status", "code", "title", "detail", "fix", "verdict", "evidence", "texts"}
         assert check["fix"] is None or check["fix"]["kind"] in ("command", "phone", "web", "physical")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees in a terminal of 80 columns (tmux): the screens are kept in the test's folder."""
+"""What a person sees in a terminal of 80 columns (tmux). The screens are kept: CPX_TEST_ARTIFACTS, or a folder of /tmp."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser_bench import artifact
 from cpxd_lab import CPXD, UNBLOCK, card, plain_environment, tries
 
 from simulator.lab import Lab
@@ -40,7 +41,7 @@ class Tmux:
         while wanted not in (screen := self._tmux("capture-pane", "-p")):
             assert time.monotonic() < deadline, f"no {wanted!r}:\n{screen}"
             time.sleep(0.05)
-        (self.folder / f"{name}.txt").write_text(screen, encoding="utf-8")
+        artifact(f"terminal-{name}", "txt").write_text(screen, encoding="utf-8")
         return screen
 
     def close(self) -> None:
@@ -74,9 +75,10 @@ def test_rescue_screen_by_screen(lab: Lab, tmux: Tmux) -> None:
     assert "débloquée" in last and "2580" not in last and tries(virtual) == 3
 
 
+@pytest.mark.parametrize("language", ["fr", "en"])
 @pytest.mark.parametrize(("words", "wanted"), [("doctor", "cpxd unblock"), ("status", "○○○")])
-def test_pages_fit_in_80_columns(lab: Lab, tmux: Tmux, words: str, wanted: str) -> None:
+def test_pages_fit_in_80_columns(lab: Lab, tmux: Tmux, words: str, wanted: str, language: str) -> None:
     lab.insert(0, card("cps-pin-bloque"))
-    tmux.start(words)
-    screen = tmux.see("END", words)
+    tmux.start(words, "--lang", language)
+    screen = tmux.see("END", f"{words}-{language}")
     assert wanted in screen

@@ -12,7 +12,7 @@ from cpxd import errors
 from cpxd.browsers import nss, registration
 from cpxd.browsers.nss import MODULE, Database, Module
 from cpxd.browsers.problems import MissingProgram
-from cpxd.doctor import lna, localhost
+from cpxd.doctor import lna, localhost, ports
 from cpxd.doctor.machine import tool
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, gesture, ok, unknown, warning
 from cpxd.doctor.visit import Visit
@@ -196,6 +196,30 @@ def _trusted(visit: Visit) -> Findings:
             yield Finding("trust", "info", "CPX-114", title, cause, localhost.register(visit.machine))
 
 
+def _handshake(visit: Visit) -> Findings:
+    """A real Chromium, with this user's certificates, opens the address of the service."""
+    port = visit.usable_settings().api_port
+    if not ports.inodes(visit.machine, port):
+        return
+    took = localhost.chromium(visit.machine.home, port)
+    if took:
+        yield ok(
+            "handshake", "Chromium ouvre https://localhost (essai réel).", "Chromium opens https://localhost (really tried)."
+        )
+    elif took is not None:
+        yield warning(
+            "handshake",
+            "CPX-114",
+            Text(
+                f"Chromium refuse https://localhost:{port} (essai réel).",
+                f"Chromium refuses https://localhost:{port} (really tried).",
+            ),
+            Text("Il n'a pas le certificat du service cpxd.", "It does not have the certificate of the cpxd service."),
+            localhost.register(visit.machine),
+            verdict=Verdict.USER,
+        )
+
+
 def _local_network(visit: Visit) -> Findings:
     for found in lna.of(visit.machine, localhost.sites(visit.machine)):
         if not found.answer.startswith("blocked"):
@@ -283,6 +307,14 @@ FAMILY = Family(
             ("CPX-114",),
             _trusted,
             ("certificate",),
+        ),
+        Check(
+            "handshake",
+            Text("Essai réel de Chromium (--browser)", "Real trial of Chromium (--browser)"),
+            ("CPX-114",),
+            _handshake,
+            ("certificate",),
+            slow=True,
         ),
         Check("lna", Text("Autorisation « réseau local »", "Local Network Access"), ("CPX-116",), _local_network),
         Check("policies", Text("Règles de l'administrateur", "Policies of the administrator"), ("CPX-224",), _policies),
