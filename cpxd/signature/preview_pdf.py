@@ -12,6 +12,14 @@ from cpxd.text import Text
 
 _KIND = Text("document PDF", "PDF document")
 _MOST_PAGES, _MOST_OBJECTS = 50, 200_000
+_MOST_CONTENT, _MOST_OPERATORS = 4 << 20, 100_000  # bytes unpacked, and drawing operators, that are read for their text
+_FORM = 100  # operators that drawing a form counts for: forms that draw forms are how little becomes endless
+_LIMITS: dict[str, Any] = {  # of pypdf: its own are for machines that nobody waits for
+    "zlib_maximum_output_length": 16 << 20,
+    "lzw_maximum_output_length": 2 << 20,
+    "run_length_maximum_output_length": 2 << 20,
+    "stream_decoding_work_maximum_length": 32 << 20,
+}
 _ACTIVE = {  # dictionary key or action type → what it means
     "/JavaScript": Text("JavaScript", "JavaScript"),
     "/JS": Text("JavaScript", "JavaScript"),
@@ -38,28 +46,83 @@ def read(content: bytes) -> tuple[Text, str, Sequence[str], tuple[Text, ...], bo
     import pypdf
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL + 1)
+    with pypdf.apply_configuration(**_LIMITS):
+        return _read(content)
+
+
+def _read(content: bytes) -> tuple[Text, str, Sequence[str], tuple[Text, ...], bool]:
+    import pypdf
+
     try:
         reader = pypdf.PdfReader(BytesIO(content), strict=False)
         if reader.is_encrypted:
             return _KIND, "", (), (Text("PDF chiffré : contenu non lisible", "encrypted PDF: content not readable"),), False
         count = len(reader.pages)
         title = str(reader.metadata.title or "") if reader.metadata else ""
-        lines = [f"pages : {count}", *_text(reader, min(count, _MOST_PAGES))]
         warnings = _warnings(reader)
+        shown, read = _text(reader, min(count, _MOST_PAGES))
+        lines = [f"pages : {count}", *shown]
     except Exception:  # pypdf raises many kinds on broken files; all mean the same here
         return _KIND, "", (), (Text("PDF abîmé : contenu non lisible", "broken PDF: content not readable"),), False
-    if count > _MOST_PAGES:
+    if read < min(count, _MOST_PAGES):
+        warnings += (
+            Text(f"trop chargé pour être montré à partir de la page {read + 1}", f"too much to show from page {read + 1} on"),
+        )
+    elif count > _MOST_PAGES:
         warnings += (Text(f"seules {_MOST_PAGES} pages sont montrées", f"only {_MOST_PAGES} pages are shown"),)
-    if len(lines) == 1:
+    elif len(lines) == 1:
         warnings += (Text("aucun texte : image seule ?", "no text: an image only?"),)
     return _KIND, title, lines, warnings, True
 
 
-def _text(reader: Any, count: int) -> list[str]:
+class _TooMuch(Exception):
+    """A page takes too long to read: nobody is made to wait by a document."""
+
+
+def _text(reader: Any, count: int) -> tuple[list[str], int]:
+    """The text, and how many pages it is of: fewer than `count` when they say too much."""
+    operators = 0
+
+    def visit(operator: bytes, *arguments: Any) -> None:
+        nonlocal operators
+        operators += _FORM if operator == b"Do" else 1
+        if operators > _MOST_OPERATORS:
+            raise _TooMuch
+
     found: list[str] = []
+    left = _MOST_CONTENT
     for number in range(count):
-        found += [line for line in reader.pages[number].extract_text().splitlines() if line.strip()]
-    return found
+        page = reader.pages[number]
+        left -= _unpacked(page, left)
+        if left < 0:
+            return found, number
+        try:
+            text = page.extract_text(visitor_operand_before=visit)
+        except _TooMuch:
+            return found, number
+        found += [line for line in text.splitlines() if line.strip()]
+    return found, count
+
+
+def _unpacked(page: Any, most: int) -> int:
+    """Bytes that describe a page, with the forms it draws; counted as far as `most`."""
+    from pypdf.generic import DictionaryObject, StreamObject
+
+    contents = page.get_contents()
+    size = 0 if contents is None else len(contents.get_data())
+    todo, seen = [page], set()
+    while todo and size <= most:
+        resources = todo.pop().get("/Resources")
+        forms = resources.get_object().get("/XObject") if resources is not None else None
+        for form in forms.get_object().values() if forms is not None else ():
+            item = form.get_object()
+            if isinstance(item, StreamObject) and item.get("/Subtype") == "/Form" and id(item) not in seen:
+                seen.add(id(item))
+                size += len(item.get_data())
+                todo.append(DictionaryObject(item))
+            if size > most:
+                break
+    return size
 
 
 def _warnings(reader: Any) -> tuple[Text, ...]:

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import documents
@@ -116,3 +119,49 @@ def test_what_is_shown() -> None:
 def test_nothing_can_spoil_the_consent(content: bytes, start: bytes) -> None:
     for line in preview.text(preview.of_bytes(start + content)):
         assert line.isprintable() and len(line) < 400
+
+
+# -- documents that unpack to much more than they are ---------------------------------------------------------------
+
+
+def _packed(times: int, layers: int = 1, text: bytes = b"(x) Tj ") -> bytes:
+    """Drawing operators without end, in a few kilobytes."""
+    packer = zlib.compressobj(9)
+    packed = b"".join(packer.compress(text * 100_000) for _ in range(times)) + packer.flush()
+    for _ in range(layers - 1):
+        packed = zlib.compress(packed, 9)
+    return packed
+
+
+def _bomb(packed: bytes, layers: int, pages: int) -> bytes:
+    number = 5 + 2 * pages
+    stream = b"<</Length %d/Filter[%s]>>stream\n" % (len(packed), b"/FlateDecode" * layers) + packed + b"\nendstream"
+    document = documents.pdf("x", pages=pages, more=(stream,))
+    for page in range(pages):
+        document = document.replace(b"/Contents %d 0 R" % (6 + 2 * page), b"/Contents %d 0 R" % number)
+    return document
+
+
+BOMBS = {
+    "operators": _bomb(_packed(7), 1, 1),
+    "a gigabyte": _bomb(_packed(1500), 1, 1),
+    "twice packed": _bomb(_packed(1500, 2), 2, 1),
+    "many pages": _bomb(_packed(7), 1, 40),
+}
+
+
+@pytest.mark.parametrize("document", BOMBS.values(), ids=list(BOMBS))
+def test_bombs(document: bytes) -> None:
+    """Nobody waits for them, and no memory is lost to them: what could not be read is said."""
+    program = "import sys; from cpxd.signature import preview; print(preview.text(preview.of_bytes(sys.stdin.buffer.read())))"
+    line = ["prlimit", f"--as={1 << 30}", "--cpu=15", sys.executable, "-c", program]
+    done = subprocess.run(line, input=document, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    said = done.stdout.decode()
+    assert "trop chargé" in said or "abîmé" in said, said
+
+
+def test_a_large_page_is_read() -> None:
+    """What people really sign is far from the limits."""
+    seen = preview.of_bytes(documents.pdf(*(f"ligne {n}" for n in range(2_000)), pages=3))
+    assert seen.readable and not any("trop" in w.fr for w in seen.warnings), seen.warnings
