@@ -146,7 +146,10 @@ class Pinentry(Turn):
         return True
 
     def on_pad(self, who: str, what: str, ask: Ask, tries_left: int | None = None) -> None:
-        """Say what is to be typed on the reader, until `stop`. Raises Refused when the person closes it."""
+        """Say what is to be typed on the reader, until `stop`. Raises Refused when the person closes it.
+
+        It takes nothing from the person, so it takes no turn from the dialogs that do.
+        """
         code = Code.UNBLOCK if ask == "unblock" else Code.PIN
         question = Question(
             title=Text("Clavier du lecteur", "Keypad of the reader"),
@@ -158,8 +161,8 @@ class Pinentry(Turn):
             ),
             prompt=_NOTHING,
         )
-        with self._turn() as deadline, self._hints.terminal_kept():
-            self._check(self._ask(question, "MESSAGE", None, deadline))
+        with self._hints.terminal_kept():
+            self._check(self._ask(question, "MESSAGE", None, time.monotonic() + self._settings.dialog_timeout))
         raise errors.Refused()
 
     def _code(self, code: Code, question: Question, deadline: float) -> Secret:

@@ -210,6 +210,9 @@ def test_others_meanwhile(padlab: Lab, service: Daemon, cards: tuple[Card, Card]
         assert quickly(second.GetTokenInfo, 0) and quickly(second.GetSessionInfo, theirs)
         for pin in (None, b"1234"):
             refused(FAILED, lambda pin=pin: quickly(service_login, service, pin))
+        elsewhere = second.open(1)  # the other slot of the same reader
+        quickly(second.Login, elsewhere, 1, b"1234", within=5.0)
+        second.Logout(elsewhere)
         refused(FAILED, lambda: quickly(second.sign, theirs, key, 0x40, b"data", within=5.0))  # after [reader] wait
         quickly(third.Logout, other)
         pad.go.set()
@@ -310,6 +313,22 @@ def test_the_dialog_says_where_to_type(padlab: Lab, cards: tuple[Card, Card], pa
         assert answered(client, "Login", serial) is None
         told = "\n".join(pinentry.transcript(script))
         assert "clavier du lecteur" in told and "CPS4v1-" in told and "Essais restants : 3" in told
+
+
+def test_other_dialogs_have_their_turn_meanwhile(padlab: Lab, cards: tuple[Card, Card], pad: Keys, short: Path) -> None:
+    with asking(padlab, short, ["pin dernier"]) as (daemon, script), daemon.client(options=OPTIONS) as client:
+        for _ in range(2):
+            cards[1].inner.transmit(bytes.fromhex("01A4040C088025000001FF0100"))
+            cards[1].inner.transmit(bytes.fromhex("0120000108") + b"9999\xff\xff\xff\xff")
+        padlab.type_keys("1234")
+        pad.go.clear()
+        serial = client.send("Login", client.open(0), 1, None)
+        waiting(pad)
+        until(lambda: "MESSAGE" in pinentry.transcript(script))
+        with daemon.client(options=OPTIONS) as other:
+            quickly(other.Login, other.open(1), 1, b"1234", within=8.0)  # its last try, and so a dialog
+        pad.go.set()
+        assert answered(client, "Login", serial) is None
 
 
 def test_closing_the_dialog_gives_up(padlab: Lab, cards: tuple[Card, Card], pad: Keys, short: Path) -> None:
