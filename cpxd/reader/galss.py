@@ -2,20 +2,24 @@
 """Cards in serial SESAM-Vitale terminals, through the client library of GALSS: the last way to terminals that PC/SC cannot reach.
 
 GALSS tells no events: presence is asked for, every `tpc_polling_time` (2 s at least). It shows an ATR only to who powers the
-card, so one is powered once when it is first seen, in an exclusive section of its own. Nothing is known here of the PSS bytes.
+card, so one is powered once when it is first seen, in an exclusive section of its own, and its ATR left where the person's other
+programs find it. Nothing is known here of the PSS bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from cpxd import errors
 from cpxd._apdu_ffi import lib as core_lib
-from cpxd.config import Settings
+from cpxd.config import Settings, run_home
 from cpxd.reader import galssini
 from cpxd.reader.galsslib import (
     ABSENT,
@@ -42,6 +46,7 @@ _PAUSE = 0.1  # seconds between two attempts at an exclusive section
 class _Known:
     """What this process last learnt of a slot. `events` moves when what is in it may be another card."""
 
+    file: Path
     counter: int = -1
     present: bool = False
     atr: bytes = b""
@@ -51,6 +56,25 @@ class _Known:
     def powered(self, answer: Answer, *, ours: bool) -> None:
         self.events += 0 if ours else 1
         self.counter, self.present, self.atr = answer.counter, True, answer.rest
+        with contextlib.suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary = self.file.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+            temporary.write_text(f"{answer.counter} {answer.rest.hex()}", encoding="ascii")
+            temporary.replace(self.file)
+
+    def learn(self, counter: int) -> bool:
+        """Whether another program of this person powered the card that the terminal counts so, and left its ATR: then nobody
+        has to power it again, which would end what that program has proved."""
+        try:
+            said, _, atr = self.file.read_text(encoding="ascii").partition(" ")
+            known = (int(said), bytes.fromhex(atr))
+        except (OSError, ValueError):
+            return False
+        if known[0] != counter or not known[1]:
+            return False
+        self.events += 1
+        self.counter, self.present, self.atr = counter, True, known[1]
+        return True
 
     def gone(self) -> None:
         self.events += 1 if self.present else 0
@@ -61,7 +85,8 @@ _known: dict[tuple[int, str], _Known] = {}  # by library and resource: the door 
 
 
 def _of(library: Library, resource: Resource) -> _Known:
-    return _known.setdefault((id(library), resource.key), _Known())
+    name = hashlib.sha256(resource.reader.encode()).hexdigest()[:16]
+    return _known.setdefault((id(library), resource.key), _Known(run_home() / f"galss-{name}"))
 
 
 def _held(library: Library, seconds: float) -> None:
@@ -132,7 +157,7 @@ class GalssDoor:
             known.busy = False
             if seen.state == ABSENT:
                 known.gone()
-            elif seen.counter != known.counter:
+            elif seen.counter != known.counter and not (seen.state == ON and known.learn(seen.counter)):
                 self._meet(session, seen, known)
         finally:
             session.close()
@@ -237,7 +262,10 @@ class GalssLink(Link):
             raise errors.NoCard() if first else errors.CardRemoved()
         if seen.state != ON or seen.counter != self._counter or not self.atr:
             atr = self.atr
-            self._power(ours=seen.counter == self._seen.counter)
+            if seen.state == ON and seen.counter != self._counter and self._seen.learn(seen.counter):
+                self._counter, self.atr = self._seen.counter, self._seen.atr
+            else:
+                self._power(ours=seen.counter == self._seen.counter)
             self.epoch += 1
             if atr and atr != self.atr and not first:
                 raise errors.CardRemoved()

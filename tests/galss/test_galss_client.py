@@ -208,6 +208,25 @@ def test_a_wrong_galss_ini_is_refused_in_words(lab: Lab) -> None:
 # -- the daemon --------------------------------------------------------------------------------------------------------
 
 
+def test_a_command_beside_the_daemon_resets_no_card() -> None:
+    with Lab(["cps-medecin:cps3"], slots=1, galss=True, daemon=True) as lab:
+        assert lab.galss is not None
+        orders = lab.galss.slots[0].orders
+        until(lambda: lab.card(0).apdu_count > 10)
+        assert orders.count(0x14) == 1
+        assert "2600997001" in run(lab, "card") and READER in run(lab, "readers")
+        assert orders.count(0x14) == 1, "the ATR is known, and the card is on"
+        lab.remove(0)
+        lab.insert(0, "cps-infirmier:cps3")
+        assert "2600997003" in run(lab, "card"), "and is not taken for another card's"
+        assert lab.folder is not None
+        for kept in (lab.folder / "run" / "cpxd").glob("galss-*"):
+            kept.write_bytes(b"\xff nonsense")
+        lab.remove(0)
+        lab.insert(0, "cps-medecin:cps3")
+        assert "2600997001" in run(lab, "card")
+
+
 def test_daemon_and_pkcs11_module(tmp_path: Path) -> None:
     """A login and a signature, the card exchanged for another, GALSS restarted: each is noticed by asking."""
     with Lab(["cps-medecin:cps3"], slots=1, galss=True, daemon=True) as lab:
