@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from io import BytesIO
@@ -96,9 +97,10 @@ def _text(reader: Any, count: int) -> tuple[list[str], int]:
         left -= _unpacked(page, left)
         if left < 0:
             return found, number
-        try:
+        text = ""
+        with contextlib.suppress(_TooMuch):
             text = page.extract_text(visitor_operand_before=visit)
-        except _TooMuch:
+        if operators > _MOST_OPERATORS:  # pypdf swallows what is raised inside a form
             return found, number
         found += [line for line in text.splitlines() if line.strip()]
     return found, count

@@ -142,7 +142,22 @@ def _bomb(packed: bytes, layers: int, pages: int) -> bytes:
     return document
 
 
+def _forms(depth: int) -> bytes:
+    """Forms that draw the next one twice, as deep as that."""
+    forms = []
+    for number in range(7, 7 + depth):
+        last = number == 6 + depth
+        words = b"BT /F1 9 Tf (boom) Tj ET" if last else b"/X Do /X Do"
+        named = b"" if last else b"/Resources<</XObject<</X %d 0 R>>>>" % (number + 1)
+        forms.append(b"<</Subtype/Form/BBox[0 0 9 9]%s/Length %d>>stream\n%s\nendstream" % (named, len(words), words))
+    document = documents.pdf("x", more=tuple(forms)).replace(
+        b"<</Font<</F1 4 0 R>>>>", b"<</Font<</F1 4 0 R>>/XObject<</X 7 0 R>>>>"
+    )
+    return document.replace(b"BT /F1 12 Tf 50 780 Td 14", b"/X Do BT /F1 12 Tf 50 1 Td")
+
+
 BOMBS = {
+    "forms in forms": _forms(30),
     "operators": _bomb(_packed(7), 1, 1),
     "a gigabyte": _bomb(_packed(1500), 1, 1),
     "twice packed": _bomb(_packed(1500, 2), 2, 1),
