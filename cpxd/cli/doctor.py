@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +92,12 @@ def run(options: argparse.Namespace, machine: Any) -> int:
     if options.json:
         show_json(report.as_json(found))
     else:
-        show_lines(report.lines(found, everything=options.all))
+        show_lines(report.lines(found, everything=options.all, width=_width()))
     return int(found.verdict)
+
+
+def _width() -> int | None:
+    return max(40, shutil.get_terminal_size().columns - 1) if sys.stdout.isatty() else None
 
 
 def _check_site(address: str | None) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,17 +18,18 @@ from cpxd.doctor.model import MARKS, Finding
 from cpxd.text import Text, tr
 from cpxd.version import __version__
 
+_INDENT = " " * 10
 UNTOUCHED = Text("Aucun essai de code n'a été consommé par ce diagnostic.", "No try of a code was spent by this diagnosis.")
 
 
-def lines(found: Examination, *, everything: bool = False) -> Iterator[str]:
-    """Causes first, each with its fix; then the verdict."""
+def lines(found: Examination, *, everything: bool = False, width: int | None = None) -> Iterator[str]:
+    """Causes first, each with its fix; then the verdict. `width`: of a terminal; what is to be pasted is never broken."""
     causes = found.causes
     shown = [*causes, *(f for f in found.findings if f.status == "info" and f.family != "daemon")]
     if everything:
         shown += [f for f in found.findings if f not in shown and f.status != "skipped"]
     for finding in shown:
-        yield from _finding(finding)
+        yield from _finding(finding, width)
     if not causes:
         yield tr("Tout va bien : carte et poste sont prêts.", "All is well: card and workstation are ready.")
     else:
@@ -38,13 +40,20 @@ def lines(found: Examination, *, everything: bool = False) -> Iterator[str]:
     yield str(UNTOUCHED)
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _finding(finding: Finding, width: int | None) -> Iterator[str]:
     verdict = f" [{int(finding.verdict)}]" if finding.trouble else ""
-    yield f"{finding.code or '       '} {MARKS[finding.status]} {finding.title}{verdict}"
+    yield from _fitting(f"{finding.code or '       '} {MARKS[finding.status]} {finding.title}{verdict}", width)
     if str(finding.cause):
-        yield f"          {finding.cause}"
+        yield from _fitting(f"{_INDENT}{finding.cause}", width)
     if finding.fix is not None:
-        yield f"        → {finding.fix.value}"
+        line = f"        → {finding.fix.value}"
+        yield from [line] if finding.fix.kind == "command" else _fitting(line, width)
+
+
+def _fitting(line: str, width: int | None) -> list[str]:
+    if width is None or len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=_INDENT, break_on_hyphens=False)
 
 
 def as_json(found: Examination) -> dict[str, Any]:

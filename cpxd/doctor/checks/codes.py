@@ -45,7 +45,7 @@ def _pin(visit: Visit) -> Findings:
             "pin",
             "CPX-107",
             Text("Code porteur bloqué (0 essai). La carte n'est pas perdue.", "PIN blocked (0 tries). The card is not lost."),
-            Text(f"Code de déblocage : {left.fr}. {lost.fr}", f"Unblock code: {left.en}. {lost.en}"),
+            Text(f"Code de déblocage : {left.fr}. {_first(lost.fr)}.", f"Unblock code: {left.en}. {_first(lost.en)}."),
             command("cpxd unblock"),
         )
     elif pin.tries_left == 1:
@@ -71,6 +71,10 @@ def _pin(visit: Visit) -> Findings:
         )
     else:
         yield ok("pin", f"Code porteur : {tries(pin.tries_left).fr}.", f"PIN: {tries(pin.tries_left).en}.")
+
+
+def _first(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:].rstrip(".")
 
 
 def _unblock(visit: Visit) -> Findings:
