@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader layer on the real pcscd: events, other programs, lost cards. Each scenario in a process of its own, because
-libpcsclite keeps the socket it first connected to."""
+"""What only PC/SC has: resets and holds by other programs. The rest is in tests/contract. Each scenario in a process of its own,
+because libpcsclite keeps the socket it first connected to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from smartcard import scard
 from cpxd import errors
 from cpxd.card.session import CodeStates
 from cpxd.config import Settings
-from cpxd.reader.pcsc import Context
 from cpxd.service.desk import OpenCard
 from simulator.lab import Lab
 
@@ -50,26 +49,6 @@ def other_program(mode: int = SHARED) -> int:
     code, handle, _ = scard.SCardConnect(context, READER, mode, T0_T1)
     assert code == 0
     return int(handle)
-
-
-def scenario_events_without_polling(lab: Lab) -> None:
-    with Context() as context:
-        known = context.states()
-        assert [s.present for s in known] == [True, False]
-        begin = time.monotonic()
-        assert context.wait(known, 0.3) == known
-        assert 0.25 < time.monotonic() - begin < 1
-        for action, present in ((lambda: lab.remove(0), False), (lambda: lab.insert(0, "cpa:cps3"), True)):
-            known = context.states()
-            soon(action)
-            begin = time.monotonic()
-            assert context.wait(known, 10)[0].present is present
-            assert time.monotonic() - begin < 2
-            time.sleep(0.1)
-        soon(context.cancel)
-        begin = time.monotonic()
-        context.wait(context.states(), 10)
-        assert time.monotonic() - begin < 2
 
 
 def scenario_reset_by_another_program(lab: Lab) -> None:
@@ -114,21 +93,6 @@ def scenario_exclusive_holder(lab: Lab) -> None:
     with OpenCard(READER, QUICK) as card:
         assert 0.9 < raised(errors.ReaderBusy, lambda: codes(card)) < 1.6
         soon(lambda: scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD), 0.3)
-        assert codes(card).pin.tries_left == 3
-
-
-def scenario_mute_card(lab: Lab) -> None:
-    with OpenCard(READER, QUICK) as card:
-        codes(card)
-        lab.card(0).set_fault("mute@0")
-        assert 0.9 < raised(errors.CardMute, lambda: codes(card)) < 1.6
-
-
-def scenario_pcscd_restarts(lab: Lab) -> None:
-    with OpenCard(READER, QUICK) as card:
-        codes(card)
-        lab.restart_pcscd()
-        raised(errors.NoService, lambda: codes(card))
         assert codes(card).pin.tries_left == 3
 
 
