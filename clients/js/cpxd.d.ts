@@ -47,7 +47,8 @@ export class CpxdError extends Error {
 }
 
 export class Cpxd {
-  constructor(settings?: { base?: string; fetch?: typeof fetch });
+  /** `framed`: ask even inside a page of another origin, which could trick the person into a click. */
+  constructor(settings?: { base?: string; fetch?: typeof fetch; framed?: boolean });
   info(options?: Options): Promise<{ name: string; version: string; api: string }>;
   readers(options?: Options): Promise<Readers>;
   identity(body?: OnReader, options?: Options): Promise<Record<string, unknown>>;

@@ -19,13 +19,23 @@ const absent = {
   en: "cpxd does not answer this page: it is not running, the site is not allowed (cpxd allow), or the browser refuses its certificate or local access.",
 };
 
+const framed = {
+  code: "CPX-FRAMED",
+  fault: "software",
+  retry: false,
+  fr: "Cette page est affichée dans celle d'un autre site, qui pourrait la faire cliquer : la carte n'est pas demandée.",
+  en: "This page is shown inside another site's, which could have it clicked: the card is not asked for.",
+};
+
 export class Cpxd {
   #base;
   #fetch;
+  #framed;
 
-  constructor({ base = "https://localhost:14443", fetch = globalThis.fetch.bind(globalThis) } = {}) {
+  constructor({ base = "https://localhost:14443", fetch = globalThis.fetch.bind(globalThis), framed = false } = {}) {
     this.#base = base;
     this.#fetch = fetch;
+    this.#framed = framed;
   }
 
   info = (options) => this.#ask("GET", "/v1/info", undefined, options);
@@ -58,6 +68,7 @@ export class Cpxd {
   }
 
   async #send(method, path, body, signal) {
+    if (!this.#framed && inAnothersPage()) throw new CpxdError(0, framed);
     const headers = { "X-Cpxd": "1" };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const init = { method, headers, signal, mode: "cors", credentials: "omit", cache: "no-store", redirect: "error" };
@@ -68,6 +79,14 @@ export class Cpxd {
       if (signal?.aborted) throw error;
       throw new CpxdError(0, absent);
     }
+  }
+}
+
+function inAnothersPage() {
+  try {
+    return globalThis.top !== undefined && globalThis.top.origin !== globalThis.origin;
+  } catch {
+    return true; // another origin's window may not be looked into
   }
 }
 

@@ -255,6 +255,13 @@ attacks["allowed site in a frame, told what to do"] = async () => {
     return error.name;
   }
 };
+attacks["allowed site with the client, in a frame"] = () => new Promise((done) => {
+  const made = document.createElement("iframe");
+  made.src = `${ALLOWED}/client`;
+  made.allow = "loopback-network; local-network-access";
+  addEventListener("message", ({ data, source }) => source === made.contentWindow && done(data));
+  document.body.append(made);
+});
 attacks["allowed site in a frame, sent to our script"] = async () => {
   const made = document.createElement("iframe");
   made.src = ALLOWED;
