@@ -57,6 +57,7 @@ _READER_SAYS_NO = {
         scard.SCARD_E_UNSUPPORTED_FEATURE,
     )
 }
+_SEEN = 2.0  # seconds
 _READER_FAILED = {  # or it left, or its card
     code & 0xFFFFFFFF for code in (scard.SCARD_E_NOT_TRANSACTED, scard.SCARD_F_COMM_ERROR, scard.SCARD_E_INVALID_VALUE)
 }
@@ -247,11 +248,12 @@ class PcscLink(Link):
         raise errors.PadRefused(status=f"PC/SC {number:08X}")
 
     def _still_there(self) -> bool:
-        """Whether the card is in, once pcscd has had the time to see it leave."""
-        for _ in range(10):
+        """Whether the card is in, once pcscd has had the time to see it leave: it looks every 0.4 s with some drivers."""
+        limit = time.monotonic() + _SEEN
+        while time.monotonic() < limit:
             if not any(s.present for s in self._context.states() if s.name == self.reader):
                 return False
-            time.sleep(0.01)
+            time.sleep(0.02)
         return True
 
     def _end(self, *, reset: bool) -> None:

@@ -30,6 +30,7 @@ from pcsc_tap import Tap
 from simulator import pinentry
 from simulator.lab import Lab
 from simulator.transport import CANCEL, NOBODY, Pad
+from simulator.usb import Terminal as UsbReader
 
 ODD = ("bad-tlv", "cut-list", "exact", "swapped")  # and yet all of it works
 TEMPLATE = b"\x08" + b"\xff" * 8
@@ -211,6 +212,21 @@ def test_the_card_is_pulled_while_the_reader_waits(padlab: Lab, pad: Keys, actio
     refused(typed(padlab, "pin", action, keys=(PIN,)), exit_code, code)
     watcher.join()
     assert (tries(virtual), value(virtual)) == (3, PIN)
+
+
+def test_the_reader_is_unplugged_while_it_waits() -> None:
+    keys, virtual = Keys(), card()
+    with Lab([virtual], usb=[UsbReader("Lecteur Véga")], pinpad=True, pad=keys) as lab:
+        keys.go.clear()
+        puller = threading.Thread(target=lambda: (keys.asked.wait(20), threading.Timer(0.2, keys.go.set).start(), lab.unplug()))
+        puller.start()
+        result = typed(lab, "pin", "verify", keys=(PIN,))
+        puller.join()
+        refused(result, 14, "CPX-126")
+        assert tries(virtual) == 3
+        lab.plug()
+        keys.go.set()
+        done(typed(lab, "pin", "verify", keys=(PIN,)))
 
 
 def test_pcscd_dies_while_the_reader_waits() -> None:
