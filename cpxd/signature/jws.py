@@ -14,7 +14,7 @@ from typing import Any
 
 from cpxd.record.certificate import parse_certificate
 from cpxd.record.errors import RecordError
-from cpxd.signature.signeddata import BadSignature
+from cpxd.signature.signeddata import MOST_CERTIFICATES, BadSignature
 from cpxd.signature.signer import Padding, Signer, verify_rsa
 
 _ALGORITHMS: dict[str, tuple[Padding, str]] = {
@@ -62,6 +62,8 @@ def verify(content: bytes) -> JwsPart:
     try:
         head, payload, value = content.removesuffix(b"\n").split(b".")
         header = json.loads(_decode(head), object_pairs_hook=_once)
+        if len(header["x5c"]) > MOST_CERTIFICATES:
+            raise ValueError("certificates")
         certificates = tuple(base64.b64decode(text, validate=True) for text in header["x5c"])
         padding, hash_name = _ALGORITHMS[header["alg"]]
         spki = parse_certificate(certificates[0]).spki

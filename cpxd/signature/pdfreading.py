@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "PAdES"
 _END = re.compile(rb"startxref\s+\d+\s+%%EOF[\r\n]{0,2}\Z")  # ISO 32000-1 §7.5.5
+_MOST_PROOFS = 256  # of each kind
 _ADDED = Text(
     "contenu ajouté après la dernière signature (champ, apparence, titre…)",
     "content added after the last signature (field, appearance, title…)",
@@ -193,6 +194,8 @@ def _security_store(reader: PdfFileReader) -> tuple[Evidence, tuple[bytes, ...]]
         return Evidence(), ()
 
     def streams(key: str) -> tuple[bytes, ...]:
+        if key in store and len(store[key]) > _MOST_PROOFS:
+            raise ValueError(key)
         return tuple(bytes(s.get_object().data) for s in store[key]) if key in store else ()
 
     try:

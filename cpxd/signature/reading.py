@@ -122,8 +122,7 @@ def _read_mail(content: bytes) -> Found:
     from cpxd.errors import CpxError
 
     try:
-        parts = smime.split_signed(content)
-        part = verify_signed_data(parts.signature, lambda name: hashlib.new(name, parts.signed).digest())
+        part, changed = _signed_mail(content)
         stamp, doubts = stamp_of(part)
     except CpxError:
         raise NotSigned(tr("message illisible", "unreadable message")) from None
@@ -131,11 +130,21 @@ def _read_mail(content: bytes) -> Found:
         if str(error) == "multipart/signed":
             raise NotSigned(tr("message non signé", "the message is not signed")) from None
         return Found("S/MIME", str(error))
-    if parts.changed:
-        names = ", ".join(parts.changed)
+    if changed:
+        names = ", ".join(changed)
         doubts += (Text(f"en-têtes que la signature ne couvre pas : {names}", f"headers not covered by the signature: {names}"),)
     covers = Text("le message et ses en-têtes", "the message and its headers")
     return replace(of_part("S/MIME", part), stamp=stamp, doubts=doubts, covers=covers)
+
+
+def _signed_mail(content: bytes) -> tuple[SignedPart, tuple[str, ...]]:
+    """The signature of a mail, clear or opaque, and the headers that it does not cover. Raises BadSignature, BadDocument."""
+    der = smime.opaque_signed(content)
+    if der is not None:
+        part = verify_signed_data(der, None)
+        return part, smime.changed_headers(content, part.content or b"")
+    parts = smime.split_signed(content)
+    return verify_signed_data(parts.signature, lambda name: hashlib.new(name, parts.signed).digest()), parts.changed
 
 
 def _read_xml(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:

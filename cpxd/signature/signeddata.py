@@ -26,7 +26,7 @@ from cpxd.signature.signer import Padding, verify_rsa
 
 HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 DigestOf = Callable[[str], bytes]  # hash name → hash of the content
-_CONTENT_TYPES = ("data", "tst_info")
+MOST_CERTIFICATES, _MOST_LISTS = 32, 64  # a path has four or five; more would only make somebody wait
 
 
 class BadSignature(Exception):
@@ -135,6 +135,7 @@ def _hash(algorithm: algos.DigestAlgorithm) -> str:
 def _certificates(signed: cms.SignedData) -> tuple[bytes, ...]:
     if _absent(signed["certificates"]):
         return ()
+    _must(len(signed["certificates"]) <= MOST_CERTIFICATES, "certificates")
     found = []
     for choice in signed["certificates"]:
         _must(choice.name == "certificate", "a certificate of an unknown kind")
@@ -245,6 +246,7 @@ def _unsigned(signer: cms.SignerInfo) -> dict[str, list[Any]]:
 def _evidence(signed: cms.SignedData) -> Evidence:
     if _absent(signed["crls"]):
         return Evidence()
+    _must(len(signed["crls"]) <= _MOST_LISTS, "revocation data")
     crls, ocsps = [], []
     for choice in signed["crls"]:
         if choice.name == "other":

@@ -177,6 +177,8 @@ def split_signed(mail: bytes) -> MailParts:
     boundary = message.get_boundary()
     if message.get_content_type() != "multipart/signed" or not boundary:
         raise BadSignature("multipart/signed")
+    if len(message.get_all("Content-Type", ())) != 1:  # which one counts is not said
+        raise BadSignature("Content-Type")
     if message.get_param("protocol") not in ("application/pkcs7-signature", "application/x-pkcs7-signature"):
         raise BadSignature("protocol")
     mark = b"\r\n--" + boundary.encode("ascii", "replace")
@@ -188,6 +190,29 @@ def split_signed(mail: bytes) -> MailParts:
     if boundary.startswith(_OUR_MARK) and (not _as_we_wrote(text, boundary, second, signature) or pieces[3] != b"--\r\n"):
         raise BadSignature("frame")
     return MailParts(signed, signature, _changed(text, signed))
+
+
+def opaque_signed(mail: bytes) -> bytes | None:
+    """The CMS of a mail that is signed as a whole (RFC 8551 §3.5.2, smime-type=signed-data), if it is one.
+
+    Raises BadSignature, BadDocument.
+    """
+    message = parse_mail(canonical(mail))
+    if message.get_content_type() not in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        return None
+    if message.get_param("smime-type", "signed-data") != "signed-data":
+        return None
+    if str(message.get("Content-Transfer-Encoding", "")).strip().lower() != "base64":
+        raise BadSignature("Content-Transfer-Encoding")
+    try:
+        return decode_base64(str(message.get_payload()))
+    except BadXml:
+        raise BadSignature("base64") from None
+
+
+def changed_headers(mail: bytes, signed: bytes) -> tuple[str, ...]:
+    """The header fields of a mail that what is signed does not repeat as they are."""
+    return _changed(canonical(mail), signed)
 
 
 def _p7s(part: bytes) -> bytes:

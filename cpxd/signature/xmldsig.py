@@ -17,7 +17,7 @@ from lxml import etree
 
 from cpxd.record.certificate import parse_certificate
 from cpxd.record.errors import RecordError
-from cpxd.signature.signeddata import BadSignature
+from cpxd.signature.signeddata import MOST_CERTIFICATES, BadSignature
 from cpxd.signature.signer import Padding, Signer, verify_rsa
 from cpxd.signature.xmlsafe import EXC_C14N, BadXml, Element, canonical, decode_base64
 
@@ -172,7 +172,7 @@ def _certificates(signature: Element) -> tuple[bytes, ...]:
     data = _one(info, "X509Data")
     _only(data, ("X509Certificate",), ())
     found = tuple(decode_base64(element.text) for element in data)
-    if not found:
+    if not 1 <= len(found) <= MOST_CERTIFICATES:
         raise BadSignature("KeyInfo")
     return found
 

@@ -13,9 +13,10 @@ import pytest
 from authority import TSA_URL, Authority
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs7
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from judges import Judges
 from signers import SoftSigner
 
 from cpxd.signature import cms, jws, pades, reading, smime, xades
@@ -186,6 +187,35 @@ def test_mail_whose_subject_was_changed(plain: SoftSigner, trust: TrustStore, ne
     assert accepted(b"Received: from relay\r\nDKIM-Signature: v=1\r\n" + mail, trust, network), "what carriers add"
     assert not accepted(mail.replace(b"Subject: ", b"Subject: Re: ", 1), trust, network)
     assert not accepted(mail.replace(b"To: confrere", b"To: eve", 1), trust, network)
+
+
+def test_mails_signed_by_others(plain: SoftSigner, judges: Judges, trust: TrustStore, network: Network) -> None:
+    """By OpenSSL, clear and opaque: intact; what their form leaves uncovered is named."""
+    key = plain.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    own = x509.load_der_x509_certificate(plain.certificate).public_bytes(Encoding.PEM)
+    line = [
+        "openssl",
+        "cms",
+        "-sign",
+        "-md",
+        "sha256",
+        "-signer",
+        judges.put("own.pem", own),
+        "-inkey",
+        judges.put("own.key", key),
+    ]
+    line += ["-in", judges.put("m.eml", b"Content-Type: text/plain\r\n\r\nbonjour\r\n"), "-subject", "essai", "-from", "a@b.fr"]
+    for more in ([], ["-nodetach"]):
+        assert judges.run(*line, *more, "-out", "signed.eml").returncode == 0
+        mail = (judges.folder / "signed.eml").read_bytes()
+        (found,) = reading.read(mail, None)
+        assert not found.broken and found.format == "S/MIME"
+        report = judge(found, trust, network, datetime.now(UTC))
+        assert report.verdict == "indeterminate" and "from, subject" in report.reasons[0].en
+        middle = mail.rindex(b"\n", 0, len(mail) // 2) + 9
+        spoilt = mail[:middle] + (b"A" if mail[middle : middle + 1] != b"A" else b"B") + mail[middle + 1 :]
+        assert not accepted(spoilt, trust, network)
+        assert not accepted(mail.replace(b"Content-Type:", b"Content-Type: text/plain\nContent-Type:", 1), trust, network)
 
 
 def test_lengths_that_reach_into_the_padding_of_a_pdf(signer: SoftSigner, trust: TrustStore, network: Network) -> None:
