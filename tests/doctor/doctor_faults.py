@@ -122,6 +122,16 @@ def galss_runs(bench: Bench, case: Case) -> None:
     case.process(4322, "galsvlux")
 
 
+@fault("CPX-227", 1)
+def galss_ini_contradicts_itself(bench: Bench, case: Case) -> None:
+    case.put("root/etc/galss.ini", "[CONFIG]\rNbCanaux=2\r[CANAL1]\rTCanal=1\rIndex=1\rNbPAD=0\r")
+
+
+@fault("CPX-227", 1)
+def galss_ini_is_none(bench: Bench, case: Case) -> None:
+    case.put("root/usr/local/galss/galss.ini", "# nothing\n")
+
+
 # --- the card
 
 

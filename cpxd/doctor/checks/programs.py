@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cpxd import errors
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, command, error, info, ok, warning
 from cpxd.doctor.visit import Visit
+from cpxd.reader import galssini
 from cpxd.text import Text
 
 _SCDAEMON = "scdaemon"
 _GALSS = ("galsvlux", "galsvw32", "galsvosx")  # the server of GALSS, by system
+_NOTES = 3  # lines about galss.ini are enough to begin with
 _GALSS_FOLDERS = ("/usr/local/galss", "/opt/santesocial/galss")
 
 
@@ -52,6 +56,29 @@ def _galss(visit: Visit) -> Findings:
         )
     else:
         yield _galss_runs(process.name)
+    yield from _galss_ini(visit)
+
+
+def _galss_ini(visit: Visit) -> Findings:
+    """What its configuration says wrong: GALSS itself tells nobody."""
+    named = visit.usable_settings().galss_ini
+    paths = (Path(named),) if named else (visit.machine.at(str(place)) for place in galssini.PLACES)
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        return
+    title = Text("galss.ini est inutilisable.", "galss.ini is unusable.")
+    fix = Fix("physical", Text("Corrigez galss.ini, puis relancez GALSS", "Correct galss.ini, then restart GALSS"))
+    try:
+        notes = galssini.load(path).notes
+    except errors.BadConfig as error:
+        said = str(error.details.get("reason", ""))
+        yield warning("galss", "CPX-227", title, Text(said, said), fix, file=path)
+        return
+    if notes:
+        title = Text("galss.ini se contredit, ou est incomplet.", "galss.ini contradicts itself, or is incomplete.")
+        shown = notes[:_NOTES]
+        cause = Text(" ; ".join(note.fr for note in shown), "; ".join(note.en for note in shown))
+        yield warning("galss", "CPX-227", title, cause, fix, file=path)
 
 
 def _galss_runs(name: str) -> Finding:
@@ -76,6 +103,6 @@ FAMILY = Family(
     Text("Logiciels concurrents", "Competing software"),
     (
         Check("scdaemon", Text("scdaemon (GnuPG)", "scdaemon (GnuPG)"), ("CPX-220",), _scdaemon, ("pcsc", "reader")),
-        Check("galss", Text("GALSS (SESAM-Vitale)", "GALSS (SESAM-Vitale)"), ("CPX-221",), _galss),
+        Check("galss", Text("GALSS (SESAM-Vitale)", "GALSS (SESAM-Vitale)"), ("CPX-221", "CPX-227"), _galss),
     ),
 )
