@@ -14,7 +14,7 @@ from types import TracebackType
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 ALLOWED, FOREIGN, REBOUND = "lgc.test", "mechant.test", "rebond.test"
@@ -24,11 +24,14 @@ _BLANK = b'<!doctype html><meta charset="utf-8"><title>site</title><link rel="ic
 
 @dataclass
 class Sites:
-    """`pages`: by path, beside the empty one. `folder`: for the authority's file, `ca`. `elsewhere`: where /vers?… redirects."""
+    """`pages`: by path, beside the empty one. `folder`: for the authority's file, `ca`. `elsewhere`: where /vers?… redirects.
+    `issuer`: a file with the key and certificate that vouch for these sites instead.
+    """
 
     folder: Path
     pages: dict[str, bytes] = field(default_factory=dict)
     elsewhere: str = ""
+    issuer: Path | None = None
 
     def __enter__(self) -> Sites:
         sites = self
@@ -86,6 +89,11 @@ class Sites:
     def _identity(self) -> ssl.SSLContext:
         keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
         names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("tests", ALLOWED)]
+        if self.issuer is not None:
+            content = self.issuer.read_bytes()
+            stolen = load_pem_private_key(content, None)
+            assert isinstance(stolen, ec.EllipticCurvePrivateKey)
+            keys[0], names[0] = stolen, x509.load_pem_x509_certificate(content).subject
         start, made = datetime.now(UTC) - timedelta(hours=1), []
         for number, name in enumerate(names):
             builder = x509.CertificateBuilder().subject_name(name).issuer_name(names[0]).public_key(keys[number].public_key())
@@ -98,7 +106,8 @@ class Sites:
         (self.folder / "ca.pem").write_bytes(made[0].public_bytes(Encoding.PEM))
         server = self.folder / "server.pem"
         key = keys[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        server.write_bytes(key + made[1].public_bytes(Encoding.PEM))
+        chain = b"" if self.issuer is None else self.issuer.read_bytes()[self.issuer.read_bytes().index(b"-----BEGIN CERT") :]
+        server.write_bytes(key + made[1].public_bytes(Encoding.PEM) + chain)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(server)
         return context

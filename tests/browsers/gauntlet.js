@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a hostile page can try against the local API. Run in a page; `API` is its address, `ALLOWED` the address of a site that
-// the person lets in. Each attack tells what the page learned; the answer is one JSON object by name. "nothing": no answer at all.
+// What a hostile page can try against the local API. Run in a page; `API` is its address, `ALLOWED` that of a site that the
+// person lets in, `VOUCHED` that of one whose certificate was made with the key of localhost's. Each attack tells what the page
+// learned; the answer is one JSON object by name. "nothing": no answer at all.
 
 const PATIENCE = 10_000; // milliseconds: what has not come by then does not come
 const NONCE = JSON.stringify({ nonce: "n".repeat(44) });
@@ -57,6 +58,7 @@ fetching("rebound name no-cors", "/v1/authenticate", { method: "POST", mode: "no
 fetching("rebound by redirect", "/vers?/v1/readers", { headers: { "X-Cpxd": "1" } }, "");
 fetching("redirect of a POST", "/vers?/v1/authenticate", { method: "POST", headers: marked, body: NONCE }, "");
 fetching("redirect no-cors", "/vers?/v1/authenticate", { method: "POST", mode: "no-cors", body: NONCE }, "");
+fetching("a site that the certificate of localhost vouches for", "/", { mode: "no-cors" }, VOUCHED);
 fetching("user in the address", "/v1/readers", { mode: "no-cors" }, API.replace("//", "//lgc.test@"));
 
 attacks["XMLHttpRequest"] = () => new Promise((done) => {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
 from api_lab import ApiLab, api_lab
@@ -32,6 +33,7 @@ _CONTROL = b"""
 (async () => {
   const answer = await fetch(API + "/v1/readers", { headers: { "X-Cpxd": "1" } });
   const found = [answer.status, (await answer.json()).readers.length];
+  found.push((await fetch(OTHER, { mode: "no-cors" })).type); // what stolen keys vouch for fails by its certificate alone
   const opened = await new Promise((done) => {
     const made = new WebSocket(API.replace("http", "ws") + "/v1/events", ["cpxd.v1"]);
     made.onopen = () => done(true);
@@ -55,10 +57,14 @@ def memory(lab: ApiLab) -> int:
 
 
 def test_hostile_pages(kind: type[Browser], tmp_path: Path) -> None:
-    with api_lab(["cps-medecin:cps3"]) as lab, Sites(tmp_path) as sites:
+    with api_lab(["cps-medecin:cps3"]) as lab, Sites(tmp_path) as sites, ExitStack() as stack:
+        lab.leaf()
         api = sites.elsewhere = f"https://localhost:{lab.port}"
         lab.lab.run([CPXD, "allow", sites.origin(ALLOWED)], check=True)
-        names = f"const API = {json.dumps(api)}, ALLOWED = {json.dumps(sites.origin(ALLOWED))};"
+        (tmp_path / "stolen").mkdir()
+        vouched = stack.enter_context(Sites(tmp_path / "stolen", issuer=lab.state("localhost.pem")))
+        known = {"API": api, "ALLOWED": sites.origin(ALLOWED), "VOUCHED": vouched.origin(FOREIGN), "OTHER": sites.origin(FOREIGN)}
+        names = "".join(f"const {name} = {json.dumps(address)};" for name, address in known.items())
         sites.pages |= {
             "/attaque.js": _SCRIPT,
             "/temoin.js": _CONTROL,
@@ -72,7 +78,12 @@ def test_hostile_pages(kind: type[Browser], tmp_path: Path) -> None:
             address = f"{sites.origin(ALLOWED)}/temoin"
             browser.open(address)
             allowed = browser.wait("document.documentElement.dataset.found")
-            assert json.loads(str(allowed)) == [200, 1, True]  # the browser does reach the service: what follows is refused
+            assert json.loads(str(allowed)) == [
+                200,
+                1,
+                "opaque",
+                True,
+            ]  # the browser does reach the service: what follows is refused
             apdus, dialogs, before = lab.apdus, lab.dialogs(), memory(lab)
             found = ran(browser, f"{sites.origin(FOREIGN)}/attaque?carte")
             assert len(found) >= 60
