@@ -120,6 +120,9 @@ class MyCard:
         """In a process of its own: what hangs in it, hangs there."""
         async with self._examining:
             command = [str(Path(sys.executable).with_name("cpxd")), "doctor", "--json"]
+            slots = self.desk.hub.slots
+            if given.get("reader", len(slots)) < len(slots):
+                command += ["--reader", slots[given["reader"]].reader]
             pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
             process = await asyncio.create_subprocess_exec(*command, stdin=null, stdout=pipe, stderr=null)
             try:

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from cpxd.browsers import nss
 from cpxd.doctor.machine import Machine
+from cpxd.files import read_small
 
 Answer = Literal["allowed", "asks", "blocked by policy", "blocked by person"]
 _POLICY_FOLDERS = ("chromium", "chromium-browser", "opt/chrome", "opt/edge", "brave")
@@ -129,7 +130,7 @@ def _permission(path: Path, site: str) -> int:
             row = link.execute(question, (origin,)).fetchone()
     except sqlite3.Error:
         return 0
-    return int(row[0]) if row else 0
+    return row[0] if row and isinstance(row[0], int) else 0
 
 
 # --- untrusted JSON
@@ -137,9 +138,7 @@ def _permission(path: Path, site: str) -> int:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST:
-            return {}
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_small(path, _LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

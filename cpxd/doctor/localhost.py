@@ -20,13 +20,15 @@ from typing import Literal
 from cpxd.config import config_home, state_home
 from cpxd.doctor.machine import Machine, tool
 from cpxd.doctor.model import Fix, command
+from cpxd.files import read_small
 
 _SECONDS = 1.5  # the first connection makes the service load its HTTP library
 _REGISTER_SECONDS = 60
 _BROWSER_SECONDS = 20
 _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge", "brave-browser")
 _LIMIT = 65536
-_ORIGIN = re.compile(r"https://[a-z0-9.:-]+")
+_ORIGIN = re.compile(r"https://[a-z0-9.-]+(?::[0-9]{1,4})?|https://[a-z0-9.-]+:[1-5][0-9]{4}")
+_MOST_SITES = 64
 Shaken = Literal["trusted", "other certificate", "no TLS", "silent", "absent"]
 
 
@@ -37,7 +39,7 @@ def certificate_file() -> Path:
 def leaf() -> bytes | None:
     """DER of the certificate that the service shows; None: none was made yet, or it cannot be read."""
     try:
-        text = certificate_file().read_text(encoding="ascii")
+        text = read_small(certificate_file(), _LIMIT)
         return ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE-----") :].strip())
     except (OSError, ValueError):
         return None
@@ -117,7 +119,7 @@ def sites(machine: Machine) -> list[str]:
     folder = machine.at("/etc/cpxd/origins.d")
     places += sorted(folder.glob("*.list")) if folder.is_dir() else []
     lines = [line.strip() for place in places for line in machine.text(place).splitlines()]
-    return list(dict.fromkeys(line for line in lines if _ORIGIN.fullmatch(line)))
+    return list(dict.fromkeys(line for line in lines if _ORIGIN.fullmatch(line)))[:_MOST_SITES]
 
 
 def register(machine: Machine) -> Fix:

@@ -26,6 +26,11 @@ def _built() -> datetime:
     return datetime.fromtimestamp(int(Path(version.__file__).stat().st_mtime), UTC)
 
 
+def _unwaited(path: str, flags: int) -> int:
+    """A pipe in a file's place is empty, and not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 @dataclass(frozen=True)
 class Process:
     pid: int
@@ -49,7 +54,7 @@ class Machine:
     def text(self, path: Path | str) -> str:
         """A small file, stripped; empty when it cannot be read."""
         try:
-            with open(self.at(path) if isinstance(path, str) else path, "rb") as file:
+            with open(self.at(path) if isinstance(path, str) else path, "rb", opener=_unwaited) as file:
                 return file.read(_SMALL).decode("utf-8", "replace").strip()
         except OSError:
             return ""

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
-from doctor_bench import Bench
+from doctor_bench import MODULE, Bench
 from doctor_faults import FAULTS, PAIRS, blocked_and_expired
 
 from cpxd.doctor.checks import FAMILIES
@@ -135,3 +136,36 @@ def test_every_check_has_both_languages_and_is_in_the_table() -> None:
         for check in family.checks:
             assert check.title.fr and check.title.en and check.codes
             assert set(check.codes) <= known, f"{check.name}: a code that `cpxd explain` does not know"
+
+
+BROKEN = (
+    b"",
+    b"\xff\xfe{",
+    b"[" * 5000,
+    b"[1]",
+    b'{"profile": {"content_settings": {"exceptions": []}}}',
+    b'{"profile": 3}',
+    None,
+)
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=lambda content: repr(content)[:20])
+def test_files_of_browsers_that_make_no_sense(bench: Bench, content: bytes | None) -> None:
+    """Nonsense, and a pipe that nobody writes to, cost the check nothing but its answer."""
+    with bench.case() as case:
+        case.allowed("https://lgc.exemple.fr")
+        profile = case.firefox(("cpxd", str(MODULE)))
+        for place in (
+            "home/.config/chromium/Default/Preferences",
+            "root/etc/chromium/policies/managed/x.json",
+            "state/cpxd/localhost.pem",
+            f"{profile.relative_to(case.folder)}/permissions.sqlite",
+        ):
+            path = case.put(place, content or b"")
+            if content is None:
+                path.unlink()
+                os.mkfifo(path, 0o600)
+            path.chmod(0o600)
+        bench.insert(case)
+        answer = bench.examine(case)
+    assert "CPX-199" not in answer["causes"] and answer["seconds"] < SECONDS, answer["screen"]

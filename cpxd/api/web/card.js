@@ -285,7 +285,7 @@
   };
 
   for (const language of ["fr", "en"]) by(language).addEventListener("click", () => { state.language = language; show(); });
-  by("reader").addEventListener("change", () => { state.reader = Number(by("reader").value); state.view = null; look(); });
+  by("reader").addEventListener("change", () => { state.reader = Number(by("reader").value); state.view = null; look(); examine(null); });
   say("loading");
   follow();
 })();
