@@ -45,7 +45,7 @@ class NoService(CpxError):
 class GalssTrouble(NoService):
     """GALSS or its terminal refused a call. Details: `code` (hexadecimal, "terminal xx" or "?"), `operation`."""
 
-    code, exit, fault, retry = "CPX-161", Exit.NO_SERVICE, Fault.READER, True
+    code, exit, fault, retry = "CPX-149", Exit.NO_SERVICE, Fault.READER, True
     what = Text(
         "Le GALSS ou son terminal SESAM-Vitale ne répond pas (code {code}, {operation}). Rebranchez le terminal et relancez GALSS,"
         " ou passez le terminal en mode PC/SC.",
