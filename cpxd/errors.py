@@ -340,7 +340,7 @@ class UntrustedSigner(CpxError):
 
 
 class CannotDecrypt(CpxError):
-    code, exit, fault = "CPX-160", Exit.BAD_INPUT, Fault.PERSON
+    code, exit, fault = "CPX-192", Exit.BAD_INPUT, Fault.PERSON
     what = Text(
         "Ce message ne peut pas être déchiffré : {reason}. Rien n'a été écrit.",
         "This message cannot be decrypted: {reason}. Nothing was written.",

@@ -8,7 +8,7 @@ from cpxd.text import Text
 
 
 class MissingProgram(CpxError):
-    code, exit, fault = "CPX-145", Exit.BAD_INPUT, Fault.WORKSTATION
+    code, exit, fault = "CPX-190", Exit.BAD_INPUT, Fault.WORKSTATION
     what = Text(
         "Il manque le programme {program}. Installez-le (sudo apt install {package}), puis recommencez.",
         "The program {program} is missing. Install it (sudo apt install {package}), then try again.",
@@ -16,7 +16,7 @@ class MissingProgram(CpxError):
 
 
 class DatabaseRefused(CpxError):
-    code, exit, fault = "CPX-146", Exit.BAD_INPUT, Fault.WORKSTATION
+    code, exit, fault = "CPX-191", Exit.BAD_INPUT, Fault.WORKSTATION
     what = Text(
         "{program} n'a pas pu modifier « {folder} ». Fermez le navigateur ; si la base a un mot de passe, ôtez-le d'abord.",
         "{program} could not change “{folder}”. Close the browser; if the database has a password, remove it first.",

@@ -178,7 +178,7 @@ def test_an_open_browser_and_a_database_with_a_password(home: Home) -> None:
     home.run("certutil", "-W", "-d", f"sql:{shared}", "-f", str(empty), "-@", str(password))
     said = home.run(CPXD, "register", "--browsers", check=False)
     assert said.startswith("40 ") and "ouvert en ce moment, redémarrez-le" in said
-    assert "CPX-146" in said and str(shared) in said and "CPX-147" in said
+    assert "CPX-191" in said and str(shared) in said and "CPX-147" in said
     assert registration.knows(nss.read(home.path, profile), certificate.leaf(), PORT)
 
 
@@ -187,7 +187,7 @@ def test_without_the_programs_of_nss(home: Home, monkeypatch: pytest.MonkeyPatch
     before = home.looks()
     monkeypatch.setattr(nss, "tool", lambda name: None)
     found = list(registration.register(home.path, certificate.leaf(), PORT))
-    assert [(told.done, told.error and told.error.code) for told in found] == [("failed", "CPX-145")]
+    assert [(told.done, told.error and told.error.code) for told in found] == [("failed", "CPX-190")]
     assert home.looks() == before
 
 

@@ -227,7 +227,7 @@ def test_refused_without_a_pin(lab: Lab, judges: Judges, tmp_path: Path) -> None
     path = tmp_path / "mail.eml"
     path.write_bytes(encrypt(judges, certificate_of(lab, judges, 1)))
     (tmp_path / "plain.eml").write_bytes(documents.MAIL)
-    cases = ((2, path, 13, "CPX-131"), (1, tmp_path / "plain.eml", 40, "CPX-160"), (1, tmp_path / "none", 40, "CPX-140"))
+    cases = ((2, path, 13, "CPX-131"), (1, tmp_path / "plain.eml", 40, "CPX-192"), (1, tmp_path / "none", 40, "CPX-140"))
     before = [codes(lab, slot) for slot in range(3)]
     for slot, file, exit_code, code in cases:
         done = cpxd(lab, slot, "decrypt", file)
