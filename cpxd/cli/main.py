@@ -113,7 +113,8 @@ def _aside(error: CpxError) -> str:
         return ""
     from cpxd.reader import neighbours
 
-    return printable(str(neighbours.words()))
+    who = printable(neighbours.words())
+    return who and f" {who}"
 
 
 def _where(defect: BaseException) -> str:

@@ -192,17 +192,15 @@ class PcscLink(Link):
         self.transport = self._transport()
 
     def _first_atr(self) -> bytes:
-        for _ in range(8):
-            code, _, _, _, atr = scard.SCardStatus(self._handle)
-            if _same(code, scard.SCARD_W_RESET_CARD):  # by another program, since our SCardConnect
-                code, _ = scard.SCardReconnect(self._handle, _SHARED, _T0_T1, scard.SCARD_LEAVE_CARD)
-                if code == scard.SCARD_S_SUCCESS:
-                    continue
-            if code == scard.SCARD_S_SUCCESS:
-                return bytes(atr)
-            break
-        scard.SCardDisconnect(self._handle, scard.SCARD_LEAVE_CARD)
-        raise typed(code)
+        # as the reader shows it: SCardStatus rests while another program is in a transaction
+        try:
+            here = next((state for state in self._context.states() if state.name == self.reader), None)
+            if here is None or not here.present:
+                raise errors.CardRemoved()
+            return here.atr
+        except errors.CpxError:
+            self._disconnect()
+            raise
 
     def _transport(self) -> PcscTransport:
         return PcscTransport(self._handle, self._protocol, on_exchange=self._observer)

@@ -59,6 +59,7 @@ def test_environment_of_the_programs() -> None:
         pki = Path(lab.env["CPX_SIM_PKI"])
         config = tomllib.loads(Path(lab.env["XDG_CONFIG_HOME"], "cpxd", "config.toml").read_text())
         assert config.pop("record")["dictionary"].endswith("/simulator/invented-tags.json")
+        assert config.pop("api") == {"port": lab.api_port}
         assert config == {"pkcs11": {"chain": str(pki)}, "sign": {"trust": str(pki)}, "revocation": {"folder": str(pki)}}
         assert b"BEGIN CERTIFICATE" in (pki / "ca.pem").read_bytes() and list(pki.glob("*.crl"))
         assert Path(lab.env["CPX_SIM_KEYS"]).is_dir()
