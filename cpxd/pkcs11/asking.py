@@ -13,6 +13,7 @@ from cpxd import errors
 from cpxd.card.application import Code
 from cpxd.config import Settings
 from cpxd.reader.pinpad import Ask
+from cpxd.record.sdo import PinState
 from cpxd.secret import Secret
 from cpxd.service.hub import Slot
 
@@ -77,7 +78,8 @@ class Person:
             return await pinentry.run(pinentry.confirm_last_try, who, _card(slot), code)
 
     async def on_pad(self, slot: Slot, ask: Ask) -> None:
-        tries = None if ask == "new" else _tries(slot, Code.UNBLOCK if ask == "unblock" else Code.PIN)
+        state = _state(slot, Code.UNBLOCK if ask == "unblock" else Code.PIN)
+        tries = None if state is None or state.blocked or ask == "new" else state.tries_left
         with self._pinentry(slot) as (pinentry, who), contextlib.suppress(errors.NoPinSource):
             await pinentry.run(pinentry.on_pad, who, _card(slot), ask, tries)
         if self._stopped:  # while the dialog was tried
@@ -119,10 +121,16 @@ def _card(slot: Slot) -> str:
     return slot.token.tree.information.label if slot.token is not None else ""
 
 
-def _tries(slot: Slot, code: Code) -> int | None:
+def _state(slot: Slot, code: Code) -> PinState | None:
     if slot.codes is None:
         return None
-    state = slot.codes.pin if code is Code.PIN else slot.codes.unblock
+    return slot.codes.pin if code is Code.PIN else slot.codes.unblock
+
+
+def _tries(slot: Slot, code: Code) -> int | None:
+    state = _state(slot, code)
+    if state is None:
+        return None
     if state.blocked:
         raise errors.PinBlocked() if code is Code.PIN else errors.UnblockCodeBlocked()
     return state.tries_left

@@ -59,7 +59,7 @@ async def _shown(asked: asyncio.Queue[Ask], dialog: Dialog) -> None:
         try:
             await asyncio.wait({window, following}, return_when=asyncio.FIRST_COMPLETED)
             if not following.done():
-                with contextlib.suppress(errors.NoPinSource):
+                with contextlib.suppress(errors.CpxError):
                     try:
                         await window
                     except errors.Refused:
