@@ -142,7 +142,8 @@ class Context:
         begun = time.monotonic()
         limit = begun + wait
         while True:
-            allowed()
+            if not self._in_use(reader):
+                allowed()  # else it is waited for: SCardConnect rests as long as another program's commands follow each other
             code, handle, protocol = winscard.connect(self._context, reader, _SHARED, _T0_T1)
             if code == scard.SCARD_S_SUCCESS:
                 return PcscLink(self, reader, handle, protocol)
@@ -153,6 +154,9 @@ class Context:
             if time.monotonic() >= limit:
                 raise errors.ReaderBusy(seconds=round(wait))
             self._rest(reader, min(0.25, max(0.0, limit - time.monotonic())))
+
+    def _in_use(self, reader: str) -> bool:
+        return any(state.in_use for state in self.states() if state.name == reader)
 
     def _rest(self, reader: str, seconds: float) -> None:
         """Wait until whoever holds the card does something, or `seconds` pass."""

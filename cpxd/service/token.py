@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from time import monotonic, sleep
 from typing import get_args
 
 from cpxd import errors
@@ -15,6 +16,8 @@ from cpxd.card.tree import Root, Tree
 from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.errors import RecordError
 from cpxd.record.pkcs15 import DataObject, PrivateKeyObject
+
+_GIVE_WAY = 0.12  # seconds in which another program gets hold of a slow card: pcscd looks every 100 ms
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,12 @@ def read_token(session: CardSession, begin: Begin) -> tuple[Token, CodeStates | 
     """Read everything public but the data objects. No states of codes where there are none (contactless).
 
     Raises DamagedCard when no certificate can be read."""
-    root = session.root(begin)
-    session.holder(begin)  # first, and kept: whoever waits for the card meanwhile need not read it again
-    tree = session.tree(begin)
+    for part in (session.root, session.holder):  # what another program may be waiting for too, first; the holder is kept
+        started = monotonic()
+        part(begin)
+        if monotonic() - started > _GIVE_WAY:
+            sleep(_GIVE_WAY)
+    root, tree = session.root(begin), session.tree(begin)
     certificates = tuple(_parsed(der, entry.label) for entry, der in tree.certificates)
     if not any(certificates):
         raise errors.DamagedCard(part="; ".join(tree.warnings) or "CDF")

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +126,31 @@ def test_no_generation_but_the_cps3_is_asked(desk: Lab) -> None:
     insert(desk, marked(image(model="cps4"), INTERRUPTED))
     succeeds(command(desk, "card", "--json"))
     assert not [apdu for apdu, _ in desk.card(0).trace if apdu[-3:-1] == b"\xd0\x10"]
+
+
+BUSY = """
+import sys, time
+from smartcard.scard import *
+context = SCardEstablishContext(SCARD_SCOPE_USER)[1]
+code, handle, protocol = SCardConnect(context, sys.argv[1], SCARD_SHARE_SHARED, SCARD_PROTOCOL_T0)
+assert code == 0 and SCardBeginTransaction(handle) == 0
+print("busy", flush=True)
+select = bytes.fromhex("00A40904063F000001A001")
+assert SCardTransmit(handle, SCARD_PCI_T0, list(select))[1][0] == 0x61
+end = time.monotonic() + 2.5
+while time.monotonic() < end:
+    assert SCardTransmit(handle, SCARD_PCI_T0, [0, 0xB0, 0, 0, 0xE7])[1][-2:] == [0x90, 0]
+SCardEndTransaction(handle, SCARD_LEAVE_CARD)
+"""
+
+
+def test_a_card_that_another_program_is_busy_with_is_waited_for() -> None:
+    """SCardConnect rests while another program's slow commands follow each other: that is no silence of the card."""
+    with Lab(["cps-medecin:cps3"], slots=1, timing="real") as lab:
+        config = Path(lab.env["XDG_CONFIG_HOME"], "cpxd", "config.toml")
+        config.write_text(config.read_text() + "\n[card]\nsilence = 1\n")
+        with subprocess.Popen([sys.executable, "-c", BUSY, lab.readers[0]], env={**os.environ, **lab.env}, stdout=-1) as busy:
+            assert busy.stdout is not None and busy.stdout.readline() == b"busy\n"
+            found = succeeds(command(lab, "pin", "status"))
+            assert "3" in found.out
+        assert busy.returncode == 0
