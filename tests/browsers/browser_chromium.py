@@ -7,6 +7,7 @@ that folder is another one. Nothing of the system is touched.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -32,6 +33,7 @@ fi
 if [ -n "${CPX_TEST_BEFORE:-}" ]; then sh -c "$CPX_TEST_BEFORE"; fi
 exec "$@"
 """
+_HIGH = 64
 _ANY = {"AutoSelectCertificateForUrls": ['{"pattern":"https://localhost","filter":{}}']}
 _OPTIONS = [
     "--no-sandbox",
@@ -61,7 +63,7 @@ class Chromium(Browser):
         self._policy.write_text(json.dumps(_ANY))
 
     def _start(self) -> None:
-        to_read, to_write = os.pipe(), os.pipe()
+        to_read, to_write = _high(os.pipe()), _high(os.pipe())
         command = [
             *DIES_WITH_US,
             *in_own_mounts(),
@@ -103,10 +105,19 @@ class Chromium(Browser):
             raise PageGone(str(answer["exceptionDetails"].get("text")))
         return answer["result"].get("value")
 
-    def close(self) -> None:
+    def _end(self) -> None:
         if hasattr(self, "_pipe"):
             self._pipe.close()
-        super().close()
+            del self._pipe
+        super()._end()
+
+
+def _high(ends: tuple[int, int]) -> list[int]:
+    """Both ends elsewhere: 3 and 4 are to become the browser's."""
+    moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _HIGH) for end in ends]
+    for end in ends:
+        os.close(end)
+    return moved
 
 
 class _DevTools:

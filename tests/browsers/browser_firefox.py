@@ -79,10 +79,11 @@ class Firefox(Browser):
     def evaluate(self, script: str) -> Any:
         return self._wire.ask("WebDriver:ExecuteScript", script=f"return {script};", args=[])["value"]
 
-    def close(self) -> None:
+    def _end(self) -> None:
         if hasattr(self, "_wire"):
             self._wire.close()
-        super().close()
+        super()._end()
+        (self.home / "profile" / "MarionetteActivePort").unlink(missing_ok=True)
 
 
 class _Marionette:

@@ -100,8 +100,17 @@ class Browser(ABC):
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def restart(self) -> None:
+        """With the same profile."""
+        self._end()
+        self._start()
+
     def close(self) -> None:
         """Idempotent. All that it started ends with it: they are one process group."""
+        self._end()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _end(self) -> None:
         if self.process is not None:
             if self.process.poll() is None:
                 self.process.terminate()
@@ -111,7 +120,6 @@ class Browser(ABC):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
-        shutil.rmtree(self.home, ignore_errors=True)
 
     # -- in the page -------------------------------------------------------------------------------------------
 

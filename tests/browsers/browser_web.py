@@ -31,11 +31,12 @@ echo {origin} > /etc/cpxd/origins.d/site.list
 @dataclass(frozen=True)
 class Setting:
     """public: the port of 127.0.0.1 that counts as an address of the Internet, so that Local Network Access holds there.
-    site: the origin that an administrator lets through; None: no policies.
+    site: the origin that an administrator lets through; None: no policies. registered: before it is started.
     """
 
     public: int | None = None
     site: str | None = None
+    registered: bool = True
 
     @property
     def before(self) -> str:
@@ -77,7 +78,8 @@ class WebChromium(Chromium):
 
 def _register(browser: WebFirefox | WebChromium) -> None:
     browser.before = browser.setting.before
-    browser._run(CPXD, "register", "--browsers")
+    if browser.setting.registered:
+        browser._run(CPXD, "register", "--browsers")
 
 
 def start(kind: type[Browser], lab: ApiLab, ca: str, setting: Setting) -> Browser:

@@ -18,7 +18,7 @@ from browser_firefox import Firefox
 from browser_page import Browser
 from browser_web import CPXD, Setting, start
 from test_api_card import issuers
-from webeid import InvalidToken, validate
+from webeid_validator import InvalidToken, validate
 
 from simulator.psc.sandbox import Addresses, running
 from simulator.psc.settings import Options
