@@ -34,7 +34,8 @@ from cpxd.text import Text
 from cpxd.version import __version__
 
 _LINES = 5000  # of a document that are shown; it says so when there are more
-_PATIENCE = 5.0  # seconds that a card just put in may take to be read
+_PATIENCE = 15.0  # seconds that a card just put in may take to be read: a CPS3 that was never seen here, 8
+_GLANCE = 5.0  # and before it is listed as being read
 WHO = Text("votre identité et votre profession", "who you are and your profession")
 SITUATIONS, SIGNATURE, LOGIN = Text("situations", "situations"), Text("signature", "signature"), Text("connexion", "login")
 APP = f"https://localhost/cpxd/{__version__}"  # appVersion of web-eid:1.0: an address, informative
@@ -98,7 +99,7 @@ class Call:
 
     async def readers(self, given: dict[str, Any]) -> dict[str, Any]:
         for slot in self._desk.hub.slots:
-            await slot.ready(_PATIENCE)
+            await slot.ready(_GLANCE)
         await self._desk.look()
         return self._desk.readers()
 

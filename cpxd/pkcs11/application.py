@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cpxd.pkcs11.asking import Asker
 
 O = TypeVar("O")  # noqa: E741 - an operation
-READING = 8.0  # seconds that a call waits for the first reading of a card
+READING = 9.0  # seconds that a call waits for the first reading of a card, a CPS3 8 of them; the module waits for 10
 
 
 class Catalogs:
