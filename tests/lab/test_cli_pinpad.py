@@ -244,7 +244,7 @@ def test_pcscd_dies_while_the_reader_waits() -> None:
 def test_other_commands_are_told_that_a_code_is_being_typed(padlab: Lab, pad: Keys, tmp_path: Path) -> None:
     virtual = card()
     padlab.insert(0, virtual)
-    config = settings(tmp_path, "[card]\nsilence = 0.5\n")
+    config = settings(tmp_path, "[reader]\nwait = 0.7\n[card]\nsilence = 0.5\n")
     pad.go.clear()
     padlab.type_keys(PIN)
     with Terminal(padlab, "pin", "verify") as terminal:
