@@ -47,7 +47,7 @@ class GalssTrouble(NoService):
 
     code, exit, fault, retry = "CPX-149", Exit.NO_SERVICE, Fault.READER, True
     what = Text(
-        "Le GALSS ou son terminal SESAM-Vitale ne répond pas (code {code}, {operation}). Rebranchez le terminal et relancez GALSS,"
+        "Le GALSS ou son terminal SESAM-Vitale ne répond pas (code {code}, {operation}). Rebranchez le terminal, relancez GALSS,"
         " ou passez le terminal en mode PC/SC.",
         "GALSS or its SESAM-Vitale terminal does not answer (code {code}, {operation}). Connect the terminal again and restart"
         " GALSS, or switch the terminal to PC/SC mode.",
