@@ -5,7 +5,9 @@ more than that.
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,13 +215,15 @@ def test_cards_open_what_others_encrypt(lab: Lab, judges: Judges, tmp_path: Path
 @pytest.mark.parametrize("slot", [0, 1], ids=MODELS)
 def test_cards_tell_no_attacker_why(lab: Lab, spoilt: list[bytes], judges: Judges, tmp_path: Path, slot: int) -> None:
     """The public key is that of the card of this slot: the same persona has the same keys in both."""
-    said = set()
+    lines = []
     for number, content in enumerate(spoilt):
-        path = tmp_path / f"{number}.p7m"
-        path.write_bytes(content)
-        done = cpxd(lab, slot, "decrypt", path)
-        said.add((done.returncode, done.stderr))
-    assert len(said) == 1 and said.pop()[0] == 40
+        (tmp_path / f"{number}.p7m").write_bytes(content)
+        lines.append(["decrypt", str(tmp_path / f"{number}.p7m"), "--reader", lab.readers[slot]])
+    line = [sys.executable, Path(__file__).with_name("sign_lines.py"), "1234"]
+    done = lab.run(line, input=json.dumps(lines), capture_output=True, env={"LANG": "C.UTF-8"}, timeout=120)
+    assert json.loads(done.stdout) == [40] * len(spoilt), done.stderr
+    said = done.stderr.splitlines()
+    assert len(said) == len(spoilt) and len(set(said)) == 1, said
     assert not list(tmp_path.glob("*.eml"))
 
 

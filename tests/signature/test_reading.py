@@ -218,9 +218,9 @@ def test_mails_signed_by_others(plain: SoftSigner, judges: Judges, trust: TrustS
         assert not accepted(mail.replace(b"Content-Type:", b"Content-Type: text/plain\nContent-Type:", 1), trust, network)
 
 
-def test_lengths_that_reach_into_the_padding_of_a_pdf(signer: SoftSigner, trust: TrustStore, network: Network) -> None:
+def test_lengths_that_reach_into_the_padding_of_a_pdf(plain: SoftSigner, trust: TrustStore, network: Network) -> None:
     """The CMS in a PDF is followed by zeros, which no outer length may take in."""
-    document = pades.sign(documents.pdf("x"), signer)
+    document = pades.sign(documents.pdf("x"), plain)
     start = document.index(b"/Contents <") + len(b"/Contents <")
     for position in range(start * 8, (start + 120) * 8):
         changed = bytearray(document)
