@@ -261,6 +261,8 @@ class Application(ABC):
     def sign_content(self, key_reference: int, content: bytes, modulus_bytes: int) -> Response:
         """PKCS#1 v1.5 type 1 signature of `content` as it stands (a DigestInfo, as a rule), authentication key only."""
 
+    least_content: ClassVar[int] = 0  # the fewest
+
     @abstractmethod
     def content_limit(self, modulus_bytes: int) -> int:
         """The most bytes `sign_content` takes."""

@@ -94,6 +94,8 @@ class Cps3(Application):
         environment = _environment(0xA4, _INTERNAL_AUTHENTICATE, key_reference)
         return self._with_key(environment, Command(0x00, 0x88, 0x00, 0x00, content, le=256), keep=True)
 
+    least_content = 1  # INTERNAL AUTHENTICATE has no form without data
+
     def content_limit(self, modulus_bytes: int) -> int:
         return modulus_bytes * 2 // 5  # INTERNAL AUTHENTICATE takes at most 40 % of the modulus
 

@@ -278,12 +278,12 @@ class CardSession:
     def sign_content(self, begin: Begin, content: bytes) -> bytes:
         """PKCS#1 v1.5 signature of `content` as it stands, with the authentication key (CKM_RSA_PKCS) or the technical one.
 
-        Raises as `sign`; MechanismUnavailable when the content is longer than the card takes.
+        Raises as `sign`; MechanismUnavailable when the content is longer or shorter than the card takes.
         """
         with self._request(begin) as card:
             reference, public_key = self._key(card, "technical" if card.contactless else "authentication")
             size = public_key.size
-            if len(content) > card.content_limit(size):
+            if not card.least_content <= len(content) <= card.content_limit(size):
                 raise errors.MechanismUnavailable(mechanism=f"RSA PKCS#1 ({len(content)} octets)")
             block = pkcs1_type_1(content, size)
             return _with_key(

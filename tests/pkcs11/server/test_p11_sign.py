@@ -103,6 +103,11 @@ def test_raw(client: Wire, slot: int) -> None:
     assert len(client.sign(session, key, 0x1, b"x" * limit)) == 256
     client.SignInit(session, 0x1, key)
     refused(0x21, client.Sign, session, b"x" * (limit + 1), 256)
+    client.SignInit(session, 0x1, key)
+    if slot == 0:  # INTERNAL AUTHENTICATE of nothing is no command
+        refused(0x21, client.Sign, session, b"", 256)
+    else:
+        assert len(client.Sign(session, b"", 256)) == 256
     key = client.private_key(session, SIG)
     (info,) = client.read(session, key, 0x129)
     public = load_der_public_key(info)  # type: ignore[assignment]
