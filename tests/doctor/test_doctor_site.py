@@ -203,11 +203,14 @@ def test_the_card_comes_first(bench: Bench, authority: Authority) -> None:
     assert answer["causes"] == ["CPX-107", "CPX-234"]
 
 
-@pytest.mark.parametrize(
-    "address", ["http://localhost/", "localhost", "https://", "https://a b/", "https://u:p@localhost/", "https://x:99999/"]
-)
-def test_what_is_no_address(lab: Lab, address: str) -> None:
-    assert "https://" in fails(command(lab, "doctor", "--site", address), 2)
+NO_ADDRESSES = ("http://localhost/", "localhost", "https://", "https://a b/", "https://u:p@localhost/", "https://x:99999/", "")
+
+
+def test_what_is_no_address(lab: Lab) -> None:
+    for address in NO_ADDRESSES:
+        with pytest.raises(ValueError):
+            remote.target(address)
+    assert "https://" in fails(command(lab, "doctor", "--site", NO_ADDRESSES[0]), 2)
 
 
 @pytest.mark.parametrize("address", ["https://nom..exemple/", "https://" + "a" * 70 + ".exemple/"])
