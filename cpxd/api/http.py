@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from cpxd.service.hub import Hub
 _HEAD = 5.0  # seconds for the head of a request, and between two of them
 _BODY = 30.0  # seconds for its body
 _ENDING = 0.5  # seconds for what is being answered when the daemon ends; then it is cancelled, and its dialog closed
-_STREAMS = 8  # connections that listen to events at once
+_STREAMS = 8  # connections of one site that listen to events at once
 _QUEUE = 64  # changes that a slow listener may be behind
 _ENVIRONMENT = 1 << 20
 _QUIET = logging.getLogger("cpxd.api.http")  # what a library would write could quote a request: nothing of it is kept
@@ -81,7 +82,7 @@ class Http:
         self._page = page.Page(MyCard(self._desk), self._changes)
         self._server = web.Server(self._handle, handler_cancellation=True)
         self._limiter = gate.Limiter()
-        self._streams = 0
+        self._streams: Counter[str] = Counter()  # by site
         self._tls: tuple[tuple[int, int], ssl.SSLContext] | None = None
 
     def connection(self, port: int | None, pid: int, ended: Callable[[], None]) -> RequestHandler:
@@ -135,7 +136,7 @@ class Http:
         self._limiter.take(page.PATH, asyncio.get_running_loop().time())
         given = await _body(request, page.ASKED)
         if head.target == f"{page.PATH}/changes":
-            return await self._streaming(lambda: self._page.follow(key, request))
+            return await self._streaming(page.PATH, lambda: self._page.follow(key, request))
         return _json(200, await self._page.ask(key, head.target, given), {})
 
     async def _call(self, route: routes.Route, origin: str | None, pid: int) -> Call:
@@ -149,17 +150,17 @@ class Http:
 
     async def _events(self, request: web.BaseRequest, head: gate.Head, origin: str | None) -> web.StreamResponse:
         if head.websocket:
-            return await self._streaming(lambda: self._socket(request))
-        return await self._streaming(lambda: self._lines(request, origin))
+            return await self._streaming(origin or "", lambda: self._socket(request))
+        return await self._streaming(origin or "", lambda: self._lines(request, origin))
 
-    async def _streaming(self, tell: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-        if self._streams >= _STREAMS:
+    async def _streaming(self, who: str, tell: Callable[[], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        if self._streams[who] >= _STREAMS:
             raise problems.TooMany()
-        self._streams += 1
+        self._streams[who] += 1
         try:
             return await tell()
         finally:
-            self._streams -= 1
+            self._streams[who] -= 1
 
     async def _lines(self, request: web.BaseRequest, origin: str | None) -> web.StreamResponse:
         headers = {**gate.SECURITY, **gate.cors(origin), "Content-Type": "application/x-ndjson"}

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from cpxd.api.http import Http
 
 SOCKET_NAME = "api.sock"
-_BACKLOG = 64
-_CONNECTIONS = 64
+_BACKLOG = 512
+_M_MMAP_THRESHOLD, _LARGE = -3, 128 << 10  # bytes
+_CONNECTIONS = 64  # at once, on each address and on the unix socket, which no page can fill
 _AT_ONCE = 32  # connections accepted before the loop has its turn
 _HANDSHAKE = 5.0  # seconds
 _QUIET = 60.0  # seconds between two lines in the log about connections that were refused
@@ -44,7 +46,7 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._listening: list[socket.socket] = []
         self._unix: Path | None = None
-        self._open = 0
+        self._open: Counter[int] = Counter()  # by address family
         self._quiet_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading = asyncio.Lock()
@@ -90,16 +92,23 @@ class Door:
             except OSError:
                 return
             who = _same_user(connection)
-            if who is None or self._open >= _CONNECTIONS:
+            if who is None or self._open[connection.family] >= _CONNECTIONS:
                 self._log_refusal("api-foreign-user" if who is None else "api-full")
                 _refuse(connection)
                 continue
-            self._open += 1
+            self._open[connection.family] += 1
             task = self._loop.create_task(self._admit(connection, who))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _admit(self, connection: socket.socket, pid: int) -> None:
+        counted = [connection.family]
+
+        def gone() -> None:
+            """Once, whoever says it first: the protocol or what failed here."""
+            if counted:
+                self._open[counted.pop()] -= 1
+
         try:
             connection.setblocking(False)
             async with self._loading:
@@ -109,7 +118,7 @@ class Door:
 
                     self._http = Http(self._hub, self._settings, open_to_browsers=self._browsers)
             port = None if connection.family == socket.AF_UNIX else self._settings.api_port
-            protocol = self._http.connection(port, pid, self._gone)
+            protocol = self._http.connection(port, pid, gone)
             tls = None if port is None else await asyncio.to_thread(self._http.tls)
             await self._loop.connect_accepted_socket(
                 lambda: protocol,
@@ -119,13 +128,13 @@ class Door:
                 ssl_shutdown_timeout=1.0 if tls else None,
             )
         except (OSError, errors.CpxError) as error:
-            self._gone()
+            gone()
             connection.close()
             if isinstance(error, errors.CpxError):
                 log.write("error", code=error.code)
             _forget(error)
         except BaseException:
-            self._gone()
+            gone()
             connection.close()
             raise
 
@@ -136,9 +145,6 @@ class Door:
             self._quiet_until = now + _QUIET
             log.write(event)
 
-    def _gone(self) -> None:
-        self._open -= 1
-
 
 def _forget(error: BaseException | None) -> None:
     """A handshake that failed leaves a circle: the error, the frames that it went through, a buffer of 256 KiB."""
@@ -148,7 +154,14 @@ def _forget(error: BaseException | None) -> None:
 
 
 def _load() -> None:
+    """Also: what is large (a document, the buffer of a TLS connection) goes back to the system once it is free. By itself glibc
+    raises that limit to the size of what it has seen (mallopt(3)), and a flood of connections would stay for good."""
+    import ctypes
+
     import cpxd.api.http  # noqa: F401 - the HTTP library takes a moment, which the loop need not wait for
+
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _same_user(connection: socket.socket) -> int | None:

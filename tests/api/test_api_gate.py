@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from api_lab import BROWSER, SITE, ApiLab, api_lab, everything, parse
+from api_lab import answer as parse_answer
 
 NONCE = '{"nonce":"' + "n" * 44 + '"}'
 LINES = {"method": "POST", "path": "/v1/authenticate", "version": "HTTP/1.1"}
@@ -36,6 +38,16 @@ HOSTS = (
         "127.0.0.1.nip.io:{port}",
     ),
     *("0.0.0.0:{port}", "[::]:{port}", "[::ffff:127.0.0.1]:{port}", "127.0.0.2:{port}", "127.1:{port}", "2130706433:{port}"),
+    *(
+        "[0:0:0:0:0:0:0:1]:{port}",
+        "[::1%25lo]:{port}",
+        "::1:{port}",
+        "[::1]",
+        "127.0.0.1",
+        "localhost:{port}:{port}",
+        "localhost:",
+    ),
+    *("l\xf6calhost:{port}", "localhost%2e:{port}", "localhost :{port}", "localhost:0{port}", "https://localhost:{port}"),
     *("localhost:{port}.evil.example", "user@localhost:{port}", "LOCALHOST.:{port}", "", "localhost:{port}, evil.example"),
 )
 ORIGINS = (
@@ -131,6 +143,12 @@ def attacks(port: int) -> list[bytes]:
     found += [
         b"\x00" * 100,
         b"GET\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        request(port, {"X-A": "a\nOrigin: https://lgc.example", "Origin": None}),
+        request(port, {"X-A": "a\x00b"}),
+        request(port, {}, more=("Transfer-Encoding : chunked",)),
+        request(port, {}, more=("Transfer-Encoding: identity",)),
+        request(port, {"Content-Length": "60 "}, more=("content-length: 60",)),
         b"A" * 100_000,
         request(port, {"X-Long": "y" * 70_000}),
         request(port, {}, version="HTTP/9"),
@@ -248,6 +266,69 @@ def test_no_plain_http_and_no_old_tls(doctor: ApiLab) -> None:
 def test_only_the_loopback_listens(doctor: ApiLab) -> None:
     listed = subprocess.run(["ss", "-Hltn", f"sport = :{doctor.port}"], capture_output=True, text=True, check=True).stdout
     assert sorted(line.split()[3].rpartition(":")[0] for line in listed.splitlines()) == ["127.0.0.1", "[::1]"]
+
+
+def descriptors(lab: ApiLab) -> int:
+    return len(list(Path(f"/proc/{lab.daemon.process.pid}/fd").iterdir()))
+
+
+def test_who_connects_and_says_nothing(doctor: ApiLab) -> None:
+    """A thousand connections, some after their handshake: the unix socket answers meanwhile, all are left in a few seconds."""
+    doctor.ask("GET", "/v1/info")
+    before, start = descriptors(doctor), memory(doctor)
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(doctor.tls())
+        for number in range(1000):
+            with contextlib.suppress(ConnectionResetError):  # there are enough already
+                stack.enter_context(doctor.tcp(("127.0.0.1", "::1")[number % 2]))
+        assert doctor.ask("GET", "/v1/info", native=True).status == 200
+        for _ in range(100):
+            stack.enter_context(doctor.unix())
+        limit = time.monotonic() + 30
+        while descriptors(doctor) > before + 2:
+            assert time.monotonic() < limit
+            time.sleep(0.2)
+        assert doctor.ask("GET", "/v1/info").status == doctor.ask("GET", "/v1/info", native=True).status == 200
+    assert memory(doctor) - start < 12 * 1024  # more than 128 at once; 37 MiB would stay if large buffers did
+
+
+@pytest.mark.parametrize("small", ['"k%d":0', '"k%d":[]'])
+def test_a_million_small_things_are_refused_before_they_are_made(doctor: ApiLab, small: str) -> None:
+    body = "{" + ",".join(small % number for number in range(1_000_000)) + "}"
+    start = memory(doctor)
+    with doctor.tls() as channel:
+        answer = parse_answer(channel, request(doctor.port, {}, body=body, path="/v1/sign"))
+    assert (answer.status, answer.code) == (400, "CPX-162")
+    assert memory(doctor) - start < 5 * 1024
+
+
+def test_one_site_cannot_take_all_listeners(doctor: ApiLab) -> None:
+    wanted: dict[str, str | None] = {"Content-Type": None, "Content-Length": None}
+    line = {"method": "GET", "path": "/v1/events"}
+    with contextlib.ExitStack() as stack:
+        heads = []
+        for _ in range(12):
+            channel = stack.enter_context(doctor.tls())
+            channel.sendall(request(doctor.port, wanted, body="", **line))
+            heads.append(channel.recv(15))
+        assert [head.split()[1] for head in heads] == [b"200"] * 8 + [b"429"] * 4
+        program = stack.enter_context(doctor.unix())
+        program.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert program.recv(15).startswith(b"HTTP/1.1 200")
+
+
+def test_no_renegotiation(doctor: ApiLab) -> None:
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{doctor.port}", "-tls1_2"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as asking:
+        assert asking.stdin is not None and asking.stdout is not None
+        heard = b""
+        while b"Extended master secret" not in heard:
+            heard += asking.stdout.read1(4096)  # type: ignore[attr-defined]
+        asking.stdin.write(b"R\n")
+        asking.stdin.flush()
+        assert b"no renegotiation" in asking.stdout.read()
 
 
 def test_slow_heads_are_cut(doctor: ApiLab) -> None:
