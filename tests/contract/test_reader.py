@@ -12,6 +12,7 @@ import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -329,11 +330,14 @@ def holds_handles_are_given_back(world: World) -> None:
     for _ in range(10):
         use()
     limit = time.monotonic() + 5
-    while (descriptors() > before or threading.active_count() > threads) and time.monotonic() < limit:
+
+    def left() -> tuple[int, int, int]:
+        sessions = world.lab.galss.sessions if world.lab.galss is not None else 0
+        return max(0, descriptors() - before), max(0, threading.active_count() - threads), sessions
+
+    while any(left()) and time.monotonic() < limit:
         time.sleep(0.02)
-    assert descriptors() <= before and threading.active_count() <= threads
-    if world.lab.galss is not None:
-        assert world.lab.galss.sessions == 0
+    assert not any(left()), left()
 
 
 SCENARIOS = {name.removeprefix("holds_"): call for name, call in list(globals().items()) if name.startswith("holds_")}
@@ -343,7 +347,9 @@ class Worker:
     """The process of one way, which plays these scenarios one after the other and says "" or why one does not hold."""
 
     def __init__(self, way: str, names: list[str]) -> None:
-        self._process = subprocess.Popen([sys.executable, __file__, way, "-", *names], stdout=subprocess.PIPE, text=True)
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed by _listen
+        command = [sys.executable, __file__, way, "-", *names]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors, text=True)
         self._said: queue.Queue[tuple[str, str]] = queue.Queue()
         self._known: dict[str, str] = {}
         threading.Thread(target=self._listen, daemon=True).start()
@@ -353,7 +359,10 @@ class Worker:
         for line in self._process.stdout:
             name, why = json.loads(line)
             self._said.put((name, why))
-        self._said.put(("", f"the process has ended: {self._process.wait()}"))
+        status = self._process.wait()
+        self._errors.seek(0)
+        self._said.put(("", f"the process has ended, {status}: {self._errors.read()[-2000:]}"))
+        self._errors.close()
 
     def why(self, name: str) -> str:
         while name not in self._known and "" not in self._known:
