@@ -185,7 +185,7 @@ def _archive_path(found: Found, trust: TrustStore) -> list[Path]:
 def _vouched(der: bytes, authorities: set[bytes]) -> bool:
     try:
         certificate = x509.load_der_x509_certificate(der)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return False
     for authority in authorities:
         try:

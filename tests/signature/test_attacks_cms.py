@@ -314,6 +314,28 @@ def test_what_certificates_are_for(
     assert verdict(ours.sign_enclosed(TEXT, plain), trust, network) == wanted
 
 
+def test_servers_of_a_forged_certificate_are_not_asked(
+    plain: SoftSigner, trust: TrustStore, network: Network, authority: Authority
+) -> None:
+    """It bears the name of a known authority, not its signature: what it names is not of that authority."""
+    plain.certificate = _own_certificate(plain, plain.certificate, _SIGNS)
+    assert verdict(ours.sign_enclosed(TEXT, plain), trust, network) == "invalid"
+    assert authority.asked == []
+
+
+def test_certificates_that_libraries_read_differently(plain: SoftSigner, trust: TrustStore, network: Network) -> None:
+    """Whatever is in it, there is a verdict."""
+    text = jws.sign(b"{}", plain).split(b".")
+    for position in range(120):  # the head of the certificate: lengths and kinds
+        for bit in range(8):
+            header = json.loads(base64.urlsafe_b64decode(text[0] + b"=="))
+            der = bytearray(base64.b64decode(header["x5c"][0]))
+            der[position] ^= 1 << bit
+            plain_header = {"alg": "RS256", "x5c": [base64.b64encode(bytes(der)).decode()]}
+            for one in reading.read(_token(plain, plain_header), None):
+                assert judge(one, trust, network, datetime.now(UTC)).verdict != "valid"
+
+
 # -- time stamps -----------------------------------------------------------------------------------------------------
 
 
