@@ -191,6 +191,14 @@ def _lab_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=tr("dans un terminal SESAM-Vitale série, derrière GALSS", "in a serial SESAM-Vitale terminal, behind GALSS"),
     )
+    parser.add_argument(
+        "--usb",
+        metavar=tr("NOM[*FENTES]", "NAME[*SLOTS]"),
+        type=_terminal,
+        action="append",
+        default=[],
+        help=tr("un terminal USB de ce nom ; à répéter", "a USB terminal of this name; may be repeated"),
+    )
     parser.add_argument("--state", metavar="DIR", type=Path, help=tr("ce que les cartes retiennent", "what the cards remember"))
     parser.add_argument("--daemon", action="store_true", help=tr("lancer aussi « cpxd serve »", "run “cpxd serve” too"))
     parser.add_argument(
@@ -256,6 +264,13 @@ def _slots(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 16:
         raise argparse.ArgumentTypeError(f"{text}: 1..16")
     return int(text)
+
+
+def _terminal(text: str) -> tuple[str, int]:
+    name, star, count = text.rpartition("*")
+    if not star:
+        return text, 1
+    return name, _slots(count)
 
 
 def _keys(text: str) -> list[str]:

@@ -142,14 +142,18 @@ def _lab(options: argparse.Namespace) -> int:
     if not options.command:
         raise UsageError("il manque « -- COMMANDE »", "'-- COMMAND' is missing")
     from simulator import command, faults, source
+    from simulator.usb import Terminal, total
 
-    slots = options.slots or max(1 if options.galss else 4, len(options.card))
+    usb = [Terminal(name, count) for name, count in options.usb]
+    slots = total(usb) if usb else options.slots or max(1 if options.galss else 4, len(options.card))
     if len(options.card) > slots:
         raise UsageError(f"{len(options.card)} cartes pour {slots} lecteurs", f"{len(options.card)} cards for {slots} readers")
     if options.vpcd and options.pinpad:
         raise UsageError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
     if options.galss and (options.vpcd or options.pinpad):
         raise UsageError("--galss : ni --vpcd ni --pinpad", "--galss: neither --vpcd nor --pinpad")
+    if usb and (options.vpcd or options.galss or options.slots):
+        raise UsageError("--usb : ni --slots, ni --vpcd, ni --galss", "--usb: neither --slots nor --vpcd nor --galss")
     for slot, spec in options.fault:
         if slot >= len(options.card):
             raise UsageError(f"--fault : pas de carte {slot}", f"--fault: no card {slot}")
@@ -166,6 +170,7 @@ def _lab(options: argparse.Namespace) -> int:
         pinpad=options.pinpad,
         vpcd=options.vpcd,
         galss=options.galss,
+        usb=usb,
         trace=options.trace,
         state_dir=options.state,
         timing=options.timing,

@@ -119,6 +119,19 @@ def test_what_is_refused_once_the_lab_is_begun() -> None:
     one_line(sim("lab", "--trace", "/none/trace", "--", "true"), 40)
 
 
+def test_terminals_by_their_names() -> None:
+    code = "from smartcard.System import readers; print(*readers(), sep='|')"
+    done = sim("lab", "--usb", "Ingenico TL TELIUM*2", "--usb", "XIRING Leo v2", "--", sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "Ingenico TL TELIUM 00 00|Ingenico TL TELIUM 00 01|XIRING Leo v2 01 00"
+
+
+@pytest.mark.parametrize("more", [["--slots", "2"], ["--vpcd"], ["--galss"]])
+def test_terminals_are_not_other_readers(more: list[str]) -> None:
+    one_line(sim("lab", "--usb", "A", *more, "--", "true"), 2, "--usb")
+    assert sim("lab", "--usb", "A*0", "--", "true").returncode == sim("lab", "--usb", "A*17", "--", "true").returncode == 2
+
+
 def test_a_refusal_in_english() -> None:
     one_line(sim("--lang", "en", "run", "nobody", "--slot", "/none"), 40, "unknown persona: nobody")
     one_line(sim("run", "nobody", "--slot", "/none"), 40, "persona inconnu")
