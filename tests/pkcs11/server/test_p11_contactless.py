@@ -55,7 +55,7 @@ def third(lab: Lab) -> Iterator[Lab]:
 
 def test_the_contactless_side_has_one_key_and_no_pin(client: Wire, third: Lab) -> None:
     handle = third.insert(SLOT, "cps-medecin:cps3cl")
-    until(lambda: SLOT in client.GetSlotList(1, 16))
+    until(lambda: SLOT in client.GetSlotList(1, 16), 20)
     label, _, _, serial, flags, *numbers = client.GetTokenInfo(SLOT)
     assert (label, serial) == (b"CPS3v3_CL".ljust(32), b"99701001".ljust(16)), "the chip's own number, as in contact"
     assert (flags, numbers[4:6]) == (0x400, [8, 4]), "TOKEN_INITIALIZED alone; longest and shortest PIN as the official library"
@@ -71,7 +71,7 @@ def test_the_contactless_side_has_one_key_and_no_pin(client: Wire, third: Lab) -
 
 def test_the_technical_key_signs_without_login(client: Wire, third: Lab) -> None:
     third.insert(SLOT, "cps-medecin:cps3cl")
-    until(lambda: SLOT in client.GetSlotList(1, 16))
+    until(lambda: SLOT in client.GetSlotList(1, 16), 20)
     session = client.open(SLOT)
     ours = client.find(session, (ID, TECHNICAL))
     shown = {client.read(session, item, CLASS)[0]: client.read(session, item, LABEL, ID, PRIVATE) for item in ours}
@@ -90,7 +90,7 @@ def test_the_technical_key_signs_without_login(client: Wire, third: Lab) -> None
 def test_the_contact_side_keeps_its_rules_beside_it(client: Wire, third: Lab) -> None:
     """One holder, two doors: the same serial number, and what one door allows the other does not."""
     third.insert(SLOT, "cps-medecin:cps3cl")
-    until(lambda: SLOT in client.GetSlotList(1, 16))
+    until(lambda: SLOT in client.GetSlotList(1, 16), 20)
     assert client.GetTokenInfo(0)[3] == client.GetTokenInfo(SLOT)[3]
     session = client.open(0)
     assert client.find(session, (CLASS, PRIVATE_KEY)) == []
@@ -107,7 +107,7 @@ def test_the_contact_side_keeps_its_rules_beside_it(client: Wire, third: Lab) ->
 def test_a_card_that_is_not_used_is_sent_nothing(client: Wire, fresh: Daemon, third: Lab, atr: str) -> None:
     stranger = Stranger(atr)
     third.insert(SLOT, stranger)
-    until(lambda: _not_recognized(client))
+    until(lambda: _not_recognized(client), 20)
     assert SLOT not in client.GetSlotList(1, 16)
     refused(0xE1, client.OpenSession, SLOT, 4)
     third.remove(SLOT)
