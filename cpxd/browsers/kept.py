@@ -131,4 +131,6 @@ def _file(entry: Any) -> dict[str, str | None]:
 
 
 def _database(entry: Any) -> dict[str, Any]:
-    return {"module": bool(entry["module"]), "created": [str(name) for name in entry["created"]]}
+    """`created`: the folders made for a database that was not there; None: it was."""
+    created = entry["created"]
+    return {"module": bool(entry["module"]), "created": created if created is None else [str(name) for name in created]}

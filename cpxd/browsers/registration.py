@@ -83,7 +83,8 @@ def unregister(home: Path) -> Iterator[Told]:
     kept = Kept(record())
     for database in nss.databases(home):
         try:
-            yield Told(database, "changed" if _forget(database, kept) else "unchanged", running(home, database))
+            changed = _forget(database, kept)
+            yield Told(database, "changed" if changed else "unchanged", changed and running(home, database))
         except errors.CpxError as error:
             yield Told(database, "failed", error=error)
     for name in [*kept.databases]:
@@ -124,7 +125,7 @@ def _tell(kept: Kept, leaf: bytes, port: int) -> str:
 
 def _told(home: Path, database: Database, kept: Kept, leaf: bytes, old: str) -> Told:
     try:
-        entry = kept.databases.setdefault(str(database.folder), {"module": kept.lost, "created": []})
+        entry = kept.databases.setdefault(str(database.folder), {"module": kept.lost, "created": None})
         kept.save()
         changed = _add_module(database, kept, entry)
         if database.program == "Firefox":
@@ -152,7 +153,7 @@ def _add_module(database: Database, kept: Kept, entry: dict[str, Any]) -> bool:
 
 def _forget(database: Database, kept: Kept) -> bool:
     name = str(database.folder)
-    entry = kept.databases.get(name, {"module": True, "created": []})
+    entry = kept.databases.get(name, {"module": True, "created": None})
     changed = False
     if entry["module"] and database.ours:
         nss.change(database, *(nss.deleting(database, module.name) for module in database.ours))
@@ -165,7 +166,7 @@ def _forget(database: Database, kept: Kept) -> bool:
         before = content(path)
         kept.undo(path, lambda now: overrides.strip(now, str(kept.told.get("leaf", ""))))
         changed |= content(path) != before
-    if entry["created"] and nss.empty(database.folder):
+    if entry["created"] is not None and nss.empty(database.folder):
         _remove(database.folder, [Path(folder) for folder in entry["created"]])
         changed = True
     kept.databases.pop(name, None)
@@ -181,7 +182,7 @@ def _make_shared(home: Path, kept: Kept) -> None:
         return
     folder = home / _SHARED
     new = [place for place in (folder, folder.parent) if not place.exists()]
-    kept.databases[str(folder)] = {"module": False, "created": [str(place) for place in new] or [str(folder)]}
+    kept.databases[str(folder)] = {"module": False, "created": [str(place) for place in new]}
     kept.save()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

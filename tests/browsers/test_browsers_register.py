@@ -142,6 +142,10 @@ def test_a_chromium_that_was_never_started(home: Home) -> None:
     assert nss.certificates(shared) == [certificate.leaf()] and shared.stat().st_mode & 0o077 == 0
     home.cpxd("unregister")
     assert home.looks() == before and not (home.path / ".pki").exists()
+    shared.mkdir(parents=True)
+    home.cpxd("register", "--browsers")
+    home.cpxd("unregister")
+    assert home.looks() == before and shared.is_dir()  # the empty folder was there
     home.cpxd("register", "--browsers")
     leaf = home.path / "leaf.pem"
     leaf.write_text(home.cpxd("api", "--certificate"))
