@@ -44,10 +44,10 @@ async def at_the_reader(entry: Entry, dialog: Dialog) -> None:
             raise errors.Refused()
     finally:
         wanted = False
-        await _ended(shown)
         if not typing.done():
             _left_behind.add(typing)
             typing.add_done_callback(_forget)
+        await _ended(shown)
     typing.result()
 
 
@@ -66,15 +66,16 @@ async def _shown(asked: asyncio.Queue[Ask], dialog: Dialog) -> None:
                         return
             ask = await following
         finally:
-            await _ended(window)
-            await _ended(following)
+            await _ended(window, following)
 
 
-async def _ended(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()
+async def _ended(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:  # all of them first: we can be cancelled while we wait
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 def _forget(task: asyncio.Task[None]) -> None:
