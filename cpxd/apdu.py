@@ -24,6 +24,7 @@ __all__ = [
     "CallbackTransport",
     "Command",
     "CommandError",
+    "GalssTransport",
     "PcscTransport",
     "PinBlock",
     "PinFormatError",
@@ -223,7 +224,7 @@ def cpxd_observe(*call: Any) -> None:
 
 
 class Transport:
-    """A way to a card; made as `PcscTransport` or `CallbackTransport`.
+    """A way to a card; made as `PcscTransport`, `GalssTransport` or `CallbackTransport`.
 
     `on_exchange(sent, received, milliseconds)` sees each raw APDU, with an empty `received` when the terminal failed. What it
     raises comes out of `transmit` or `pin` after the exchange is over.
@@ -320,6 +321,16 @@ class PcscTransport(Transport):
     def __init__(self, hcard: int, protocol: int, on_exchange: OnExchange | None = None, *, max_le: int = 231) -> None:
         super().__init__(protocol, on_exchange, max_le, None)
         self._channel.handle = hcard & 0xFFFFFFFFFFFFFFFF
+
+
+class GalssTransport(Transport):
+    """Echange of GALSS; `terminal` is an `apdu_galss` of the C core. T=0: terminals serve case 4 as case 3 and GET RESPONSE."""
+
+    def __init__(self, terminal: Any, on_exchange: OnExchange | None = None) -> None:
+        super().__init__(Protocol.T0, on_exchange, 231, None)
+        self._terminal = terminal
+        self._channel.handle = int(ffi.cast("uintptr_t", terminal))
+        self._channel.send = lib.apdu_send_galss
 
 
 class CallbackTransport(Transport):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cpxd import errors
 from cpxd._apdu_ffi import lib as core_lib
+from cpxd.apdu import GalssTransport
 from cpxd.config import Settings, run_home
 from cpxd.reader import galssini
 from cpxd.reader.galsslib import (
@@ -28,7 +29,6 @@ from cpxd.reader.galsslib import (
     PRESENCE,
     WITHDRAW,
     Answer,
-    GalssTransport,
     Library,
     Resource,
     Session,

@@ -15,7 +15,7 @@ from typing import Any
 from cpxd import errors, log
 from cpxd._apdu_ffi import ffi as core
 from cpxd._apdu_ffi import lib as core_lib
-from cpxd.apdu import OnExchange, Protocol, Transport
+from cpxd.apdu import GalssTransport, OnExchange
 from cpxd.reader.galssini import SERIAL, Ini
 
 _NAMES = {
@@ -128,16 +128,6 @@ def trouble(code: int, operation: str) -> errors.CpxError:
     if code >= core_lib.APDU_GALSS_STATUS:
         return errors.GalssTrouble(code=f"terminal {code & 0xFF:02X}", operation=operation)
     return errors.GalssTrouble(code=f"{code:04X}", operation=operation)
-
-
-class GalssTransport(Transport):
-    """Commands over an open session. T=0: terminals show cards so, and serve case 4 as case 3 and GET RESPONSE."""
-
-    def __init__(self, terminal: Any, on_exchange: OnExchange | None) -> None:
-        super().__init__(Protocol.T0, on_exchange, 231, None)
-        self._terminal = terminal
-        self._channel.handle = int(core.cast("uintptr_t", terminal))
-        self._channel.send = core_lib.apdu_send_galss
 
 
 class Session:

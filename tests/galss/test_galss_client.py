@@ -159,6 +159,21 @@ def test_both_headers_assume_the_same_types() -> None:
     assert len(ours) == 7 and ours == {name: theirs[name] for name in ours}
 
 
+def test_the_command_cpx_sim_starts_it() -> None:
+    sim = [str(Path(sys.executable).with_name("cpx-sim")), "--lang", "en", "lab", "--galss"]
+
+    def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **ENGLISH}
+        return subprocess.run([*sim, *arguments], env=environment, capture_output=True, text=True, timeout=40, check=False)
+
+    done = simulate("--card", "cps-medecin", "--card", "cpa", "--", CPXD, "readers")
+    shown = ["GALSS CPS1 (TRANSPA1) : CPx card (CPS3)", "GALSS CPS2 (TRANSPA2) : CPx card (CPS3)"]
+    assert (done.returncode, done.stdout.splitlines()) == (0, shown), done.stderr
+    for other in ("--vpcd", "--pinpad"):
+        refused = simulate(other, "--", "true")
+        assert refused.returncode == 2 and "--galss" in refused.stderr
+
+
 # -- beside PC/SC ------------------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpxd.apdu import Command, PinBlock, ResponseError, Secret, TransportError, ffi, lib
-from cpxd.reader.galsslib import GalssTransport
+from cpxd.apdu import Command, GalssTransport, PinBlock, ResponseError, Secret, TransportError, ffi, lib
 
 Said = tuple[int, bytes, int | None]  # code, answer, and the length it claims when that is another one
 _ECHANGE = ctypes.CFUNCTYPE(
