@@ -2,7 +2,7 @@
 """Signatures: what a document costs beside the card's own time, each format, and the same code with a key in memory.
 
 bench/signatures.py            time per document of 100 kB, card and memory in turn, one run
-bench/signatures.py --flips    every bit of a signed document of each format flipped: how many are accepted (slow)
+bench/signatures.py --flips [FORMAT…]   every bit of a signed document of each format flipped: how many are accepted (slow: PDF)
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "signature"))
 
 import documents
 from run import READER, secret
 from signers import SoftSigner
+from test_attacks_xml import response as assertion
 
 from cpxd.config import Settings
 from cpxd.service.desk import OpenCard
@@ -33,7 +35,8 @@ from cpxd.signature.options import Format, Options
 from cpxd.signature.pades import Appearance
 from cpxd.signature.signer import Padding, Signer
 from cpxd.signature.signing import Document, Signing
-from cpxd.signature.trust import load
+from cpxd.signature.trust import TrustStore, load
+from simulator import personas
 from simulator.lab import Lab
 from simulator.pki import TestPki
 
@@ -110,32 +113,39 @@ def _alternate(format: Format, content: bytes, signers: dict[str, Timed]) -> dic
     return found
 
 
-def flips() -> None:
+def flips(formats: list[str]) -> None:
     pki = TestPki()
-    for format, content in sample(60).items():
-        for padding in PADDINGS:
-            document = one(format, content, SoftSigner(pki, padding=padding))
-            print(f"  {format:<8}{padding:<7}{_accepted(document, content):>6} accepted of {len(document) * 8}", flush=True)
+    with TemporaryDirectory() as folder:
+        pki.export(Path(folder), [personas.load("cps-medecin")], complete=True)
+        trust = load(Path(folder) / "ca.pem")
+    for padding in PADDINGS:
+        signer = SoftSigner(pki, padding=padding)
+        signed = {format: (one(format, content, signer), content) for format, content in sample(60).items()}
+        signed["vihf"] = assertion(signer), b""
+        for format, (document, content) in signed.items():
+            if not formats or format in formats:
+                accepted = _accepted(document, content, trust)
+                print(f"  {format:<8}{padding:<7}{accepted:>6} accepted of {len(document) * 8}", flush=True)
 
 
-def _accepted(document: bytes, content: bytes) -> int:
+def _accepted(document: bytes, content: bytes, trust: TrustStore) -> int:
     outside: Callable[[str], bytes] = lambda name: hashlib.new(name, content).digest()  # noqa: E731
-    wanted, count = _reasons(document, outside), 0
+    wanted, count = _reasons(document, outside, trust), 0
     for position in range(len(document) * 8):
         changed = bytearray(document)
         changed[position // 8] ^= 1 << position % 8
-        count += _reasons(bytes(changed), outside) == wanted
+        count += _reasons(bytes(changed), outside, trust) == wanted
     return count
 
 
-def _reasons(document: bytes, outside: Callable[[str], bytes]) -> object:
+def _reasons(document: bytes, outside: Callable[[str], bytes], trust: TrustStore) -> object:
     """What is said of a signature without the network: one that is as good as the whole one says the same."""
     try:
         found = reading.read(document, outside)
     except reading.NotSigned:
         return None
-    return [(r.verdict, r.reasons) for r in (judge(f, load(), offline, datetime.now(UTC)) for f in found)]
+    return [(r.verdict, r.reasons) for r in (judge(f, trust, offline, datetime.now(UTC)) for f in found)]
 
 
 if __name__ == "__main__":
-    flips() if "--flips" in sys.argv[1:] else measure()
+    flips([word for word in sys.argv[1:] if word != "--flips"]) if "--flips" in sys.argv[1:] else measure()
