@@ -21,6 +21,7 @@ from cpxd import errors
 from cpxd._apdu_ffi import lib as core_lib
 from cpxd.apdu import GalssTransport
 from cpxd.config import Settings, run_home
+from cpxd.files import read_small
 from cpxd.reader import galssini
 from cpxd.reader.galsslib import (
     ABSENT,
@@ -66,7 +67,7 @@ class _Known:
         """Whether another program of this person powered the card that the terminal counts so, and left its ATR: then nobody
         has to power it again, which would end what that program has proved."""
         try:
-            said, _, atr = self.file.read_text(encoding="ascii").partition(" ")
+            said, _, atr = read_small(self.file, 256).partition(" ")
             known = (int(said), bytes.fromhex(atr))
         except (OSError, ValueError):
             return False
@@ -107,11 +108,15 @@ class GalssDoor:
     """`seen_by_pcsc`: names of the PC/SC readers, so that a terminal that both reach is shown, and asked, once."""
 
     def __init__(self, library: Library, settings: Settings) -> None:
-        """Raises GalssTrouble, and BadConfig for a galss.ini that is none."""
+        """Raises GalssTrouble, ReaderBusy, and BadConfig for a galss.ini that is none."""
         path = galssini.find(settings.galss_ini)
         self.ini = galssini.load(path) if path else None
         self._library = library
-        self._resources = library.resources(self.ini)
+        _held(library, settings.reader_wait)
+        try:
+            self._resources = library.resources(self.ini)
+        finally:
+            library.line.release()
         self._pause = max(FLOOR, settings.galss_tpc_polling_time)
         self._cancelled = threading.Event()
         self.seen_by_pcsc: tuple[str, ...] = ()
