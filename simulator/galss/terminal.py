@@ -33,10 +33,10 @@ class Slot:
         ours, theirs = socket.socketpair()
         ours.settimeout(self._timeout)
         session = transport.Session(card, theirs, options)
+        session.start(f"galss-{self.lad}")  # before anybody can find it at rest and take it for pulled
         with self._lock:
             self._link, self._session, self._powered = ours, session, False
             self._move()
-        session.start(f"galss-{self.lad}")
         return session
 
     def take(self) -> None:
