@@ -106,6 +106,10 @@ def test_version_and_help() -> None:
         (["lab", "--card", "cpa", "--fault", "mute@1", "--", "true"], 2),
         (["lab", "--pinpad", "--pad-pin", "12a4", "--", "true"], 2),
         (["lab", "--pinpad", "--vpcd", "--", "true"], 2),
+        (["lab", "--api-port", "80", "--", "true"], 2),
+        (["lab", "--api-port", "65536", "--", "true"], 2),
+        (["lab", "--api-consent", "0", "--", "true"], 2),
+        (["lab", "--api-consent", "nan", "--", "true"], 2),
     ],
 )
 def test_what_is_refused(words: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,6 +262,13 @@ def test_cards_and_pin_pad() -> None:
     words = ["lab", "--card", "cps-medecin", "--pinpad", "--pad-pin"]
     assert sim(*words, "1234", "--", "pkcs15-tool", "--verify-pin").returncode == 0
     assert sim(*words, "9999", "--", "pkcs15-tool", "--verify-pin").returncode != 0
+
+
+def test_the_api_of_a_lab() -> None:
+    show = ["--", "sh", "-c", "cat $XDG_CONFIG_HOME/cpxd/config.toml; echo $CPX_SIM_API"]
+    said = sim("lab", "--api-port", "15443", "--api-consent", "0.5", *show).stdout
+    assert "[api]\nport = 15443\nconsent = 0.5\n" in said and said.endswith("https://localhost:15443\n")
+    assert sim("lab", *show).stdout != sim("lab", *show).stdout  # a port of its own
 
 
 def test_faults_traces_and_states_of_a_lab(tmp_path: Path) -> None:
