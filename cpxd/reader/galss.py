@@ -95,6 +95,20 @@ def _held(library: Library, seconds: float) -> None:
         raise errors.ReaderBusy(seconds=round(seconds))
 
 
+def _listed(library: Library, ini: galssini.Ini | None, seconds: float) -> list[Resource]:
+    """The terminals; as they were last listed, when an operation of this process has the line now."""
+    known = library.listed
+    if known is None:
+        _held(library, seconds)
+    elif not library.line.acquire(blocking=False):
+        return known
+    try:
+        library.listed = library.resources(ini)
+        return library.listed
+    finally:
+        library.line.release()
+
+
 @contextlib.contextmanager
 def _exclusive(session: Session) -> Iterator[bool]:
     """Whether the exclusive section was had."""
@@ -112,11 +126,7 @@ class GalssDoor:
         path = galssini.find(settings.galss_ini)
         self.ini = galssini.load(path) if path else None
         self._library = library
-        _held(library, settings.reader_wait)
-        try:
-            self._resources = library.resources(self.ini)
-        finally:
-            library.line.release()
+        self._resources = _listed(library, self.ini, settings.reader_wait)
         self._pause = max(FLOOR, settings.galss_tpc_polling_time)
         self._cancelled = threading.Event()
         self.seen_by_pcsc: tuple[str, ...] = ()

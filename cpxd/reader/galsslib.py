@@ -69,6 +69,7 @@ class Library:
                 getattr(library, name)  # AttributeError: not the library that we know
         self.echange = int(ffi.cast("uintptr_t", self._client.Echange))
         self.line = threading.Lock()
+        self.listed: list[Resource] | None = None  # what `resources` last gave
 
     def resources(self, ini: Ini | None) -> list[Resource]:
         """The CPS slots of serial terminals: as the library says, else as galss.ini does."""

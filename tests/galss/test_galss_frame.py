@@ -49,7 +49,9 @@ class Library:
         lib.apdu_galss_expect(self.terminal, COUNTER)
 
     def transport(self) -> GalssTransport:
-        return GalssTransport(self.terminal, None)
+        made = GalssTransport(self.terminal, None)
+        vars(made)["library"] = self  # the callback must outlive it; the product's libraries are never unloaded
+        return made
 
     def order(self, order: int, cap: int = 64) -> tuple[int, bytes]:
         out, length = ffi.new("uint8_t[]", max(cap, 1)), ffi.new("size_t *")
