@@ -205,6 +205,8 @@ def _target(signature: Element, uri: str) -> Element:
     found = [e for e in root.iter() if isinstance(e.tag, str) and uri[1:] in (e.get("Id"), e.get("ID"), e.get("id"))]
     if len(found) != 1:
         raise BadSignature(f"{uri}: {len(found)} elements")
+    if found[0].tag.startswith(f"{{{DS}}}") and found[0].get("Id") != uri[1:]:  # the name that its schema gives it
+        raise BadSignature(f"{uri}: Id")
     return found[0]
 
 

@@ -192,6 +192,14 @@ def test_added_content(plain: SoftSigner, trust: TrustStore, network: Network, f
     assert changed != document and verdicts(changed, trust, network) != {"valid"}
 
 
+def test_identifier_by_another_name(plain: SoftSigner, trust: TrustStore, network: Network) -> None:
+    """What holds a document in base64 is not signed itself: its attributes are what they have to be."""
+    document = xades.sign_enveloping(b"text", "text/plain", plain)
+    assert verdicts(document, trust, network) == {"valid"}
+    for name in (b"ID", b"id"):
+        assert verdicts(document.replace(b"<ds:Object Id=", b"<ds:Object " + name + b"="), trust, network) == {"invalid"}
+
+
 # -- comments and instructions that are signed ----------------------------------------------------------------------
 
 _XML = documents.XML.split(b"?>\n", 1)[1]
