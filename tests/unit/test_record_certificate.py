@@ -114,7 +114,7 @@ def test_names_are_escaped() -> None:
     assert parse_certificate(build(shape)).subject.text == "O=\\#A\\, B\\+C \\<D\\>,C=FR"
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 10, 100, len(NURSE_DER) - 1])
+@pytest.mark.parametrize("size", [0, 1, 2, 10, 100, -1])
 def test_a_truncated_certificate_is_an_error(size: int) -> None:
     with pytest.raises(RecordError):
         parse_certificate(NURSE_DER[:size])
