@@ -15,8 +15,8 @@ C_WARNINGS := -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -W
 run: build ## a card médecin in a private pcscd: its identity, a signature verified by OpenSSL
 	@tools/demo.sh
 
-test: build test-packages
-	$(BIN)/python -m pytest
+test: build test-packages ## two at a time, a file of tests by one of them: most of their time is waiting
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: build
 	$(BIN)/ruff check cpxd simulator tests bench setup.py

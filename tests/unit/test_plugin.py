@@ -60,7 +60,7 @@ def test_a_card_that_fails(cpx_lab, cpx_card):
 
 def test_what_others_write(tmp_path: Path) -> None:
     (tmp_path / "test_theirs.py").write_text(THEIRS)
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "simulator.plugin", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*command, str(tmp_path)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
