@@ -117,7 +117,7 @@ class DisplayHints:
 
     @contextlib.contextmanager
     def terminal_kept(self) -> Iterator[None]:
-        """Give the terminal back as it was, if there is one: pinentry-tty leaves it raw when its message is ended."""
+        """Give the terminal back as it was, if there is one: ended at a bad moment pinentry-tty leaves it raw."""
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError, termios.error):
                 fd = os.open(self.tty, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -147,7 +147,8 @@ def terminal_of(pid: int) -> str:
 
 def _give_back(fd: int, before: list[Any]) -> None:
     with contextlib.suppress(OSError, termios.error):
-        termios.tcsetattr(fd, termios.TCSANOW, before)
+        if termios.tcgetattr(fd) != before:  # who is in the background would be stopped for it
+            termios.tcsetattr(fd, termios.TCSANOW, before)
 
 
 def program_name(pid: int) -> str:

@@ -161,8 +161,7 @@ class Pinentry(Turn):
             ),
             prompt=_NOTHING,
         )
-        with self._hints.terminal_kept():
-            self._check(self._ask(question, "MESSAGE", None, time.monotonic() + self._settings.dialog_timeout))
+        self._check(self._ask(question, "MESSAGE", None, time.monotonic() + self._settings.dialog_timeout))
         raise errors.Refused()
 
     def _code(self, code: Code, question: Question, deadline: float) -> Secret:
@@ -199,7 +198,8 @@ class Pinentry(Turn):
             wake=self._wake,
         )
         try:
-            return assuan.ask(talk, secret)
+            with self._hints.terminal_kept():
+                return assuan.ask(talk, secret)
         except (OSError, SecretError) as error:
             raise errors.NoPinSource(reason=f"{chosen}, {error}") from None
 
