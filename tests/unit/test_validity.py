@@ -227,7 +227,8 @@ def test_a_cache_that_was_tampered_with(trusted: Path, tmp_path: Path, proxies: 
     asked.refresh([leaf(1)])
     assert asked.wait(20) and asked.answer(leaf(1)).state == "good"
     for path in (tmp_path / "cache").iterdir():
-        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert opposition(trusted, tmp_path).answer(leaf(1)).state == "unknown"
 
 
