@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from api_lab import ApiLab, api_lab
 
+from simulator.foreign import ForeignCard
+
 CARDS = {
     "CPS2ter": ("3BAC00402A001225006480820212009000", "CPX-125", "demandez une nouvelle carte"),
     "Vitale": ("3B751300004309EA9000", "CPX-104", "Vitale"),
@@ -21,22 +23,6 @@ def doctor() -> Iterator[ApiLab]:
     """A CPS3 in the first reader, and a reader for the others."""
     with api_lab(["cps-medecin:cps3", None]) as lab:
         yield lab
-
-
-class Stranger:
-    def __init__(self, atr: str) -> None:
-        self.atr = bytes.fromhex(atr)
-        self.seen: list[bytes] = []
-
-    def power_on(self) -> None: ...
-
-    def power_off(self) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def transmit(self, apdu: bytes) -> bytes:
-        self.seen.append(apdu)
-        return b"\x6d\x00"
 
 
 def states(lab: ApiLab) -> list[str]:
@@ -54,7 +40,7 @@ def shown(lab: ApiLab, slot: int, state: str) -> bool:
 @pytest.mark.parametrize("name", CARDS)
 def test_a_card_of_another_kind(doctor: ApiLab, name: str) -> None:
     atr, code, words = CARDS[name]
-    stranger: Any = Stranger(atr)
+    stranger: Any = ForeignCard(atr)
     doctor.lab.insert(1, stranger)
     try:
         assert shown(doctor, 1, "unsupported")

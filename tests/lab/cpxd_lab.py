@@ -117,24 +117,6 @@ class Wrapped:
         return answer
 
 
-class Foreign:
-    """A card of another family: answers nothing useful and keeps what it was sent."""
-
-    def __init__(self, atr: bytes) -> None:
-        self.atr = atr
-        self.seen: list[bytes] = []
-
-    def power_on(self) -> None: ...
-
-    def power_off(self) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def transmit(self, apdu: bytes) -> bytes:
-        self.seen.append(apdu)
-        return b"\x6d\x00"
-
-
 @dataclass(frozen=True)
 class Result:
     code: int

@@ -21,7 +21,6 @@ from cpxd_lab import (
     ATR_CPS4_T0,
     PIN,
     UNBLOCK,
-    Foreign,
     Wrapped,
     card,
     command,
@@ -35,6 +34,7 @@ from cpxd_lab import (
 
 from cpxd.version import __version__
 from simulator.cardos import make_card
+from simulator.foreign import ForeignCard
 from simulator.lab import Lab
 from simulator.pcscd import PrivatePcscd, Setup
 
@@ -143,7 +143,7 @@ def test_unknown_or_ambiguous_reader(desk: Lab) -> None:
 
 
 def test_readers(desk: Lab) -> None:
-    vitale = Foreign(bytes.fromhex(FOREIGN["Vitale 2"]))
+    vitale = ForeignCard(bytes.fromhex(FOREIGN["Vitale 2"]))
     desk.insert(0, card(model="cps4"))
     desk.insert(2, vitale)
     listed = succeeds(cpxd(desk, "readers", "--json")).json
@@ -160,7 +160,7 @@ def test_readers(desk: Lab) -> None:
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_foreign_card_gets_no_command_at_all(desk: Lab, orders: Orders, kind: str) -> None:
-    foreign = Foreign(bytes.fromhex(FOREIGN[kind]))
+    foreign = ForeignCard(bytes.fromhex(FOREIGN[kind]))
     desk.insert(0, foreign)
     messages = {fails(cpxd(desk, *arguments, codes=codes), 13) for arguments, codes in orders.values()}
     succeeds(cpxd(desk, "readers"))
@@ -171,7 +171,7 @@ def test_foreign_card_gets_no_command_at_all(desk: Lab, orders: Orders, kind: st
 
 def test_cps2ter_has_its_own_words(desk: Lab, orders: Orders) -> None:
     """Its ATR also fits the published mask of CPS3: only the version bytes tell."""
-    foreign = Foreign(ATR_CPS2TER)
+    foreign = ForeignCard(ATR_CPS2TER)
     desk.insert(0, foreign)
     for arguments, codes in orders.values():
         assert "CPS2ter" in fails(cpxd(desk, *arguments, codes=codes), 13)
@@ -180,7 +180,7 @@ def test_cps2ter_has_its_own_words(desk: Lab, orders: Orders) -> None:
 
 def test_foreign_card_beside_a_cpx(desk: Lab) -> None:
     """The only CPx card is the one meant."""
-    foreign = Foreign(bytes.fromhex(FOREIGN["Vitale 2"]))
+    foreign = ForeignCard(bytes.fromhex(FOREIGN["Vitale 2"]))
     desk.insert(0, foreign)
     desk.insert(1, card())
     assert succeeds(cpxd(desk, "pin", "status", "--json")).json["reader"] == desk.readers[1]
@@ -191,7 +191,7 @@ def test_foreign_card_beside_a_cpx(desk: Lab) -> None:
 @pytest.mark.parametrize("model", ["cps3", "cps4"])
 def test_card_that_only_has_the_atr(desk: Lab, orders: Orders, model: str) -> None:
     """The right ATR, and no application behind it: the probe says no, before any code is sent."""
-    pretender = Foreign(image(model=model).atr)
+    pretender = ForeignCard(image(model=model).atr)
     desk.insert(0, pretender)
     for arguments, codes in orders.values():
         fails(cpxd(desk, *arguments, codes=codes), 13)

@@ -11,33 +11,12 @@ import pytest
 from cpxd_lab import ATR_CPS2TER, ATR_CPS4_RC, ATR_CPS4_T0, PIN, card, cpxd, fails, image, succeeds
 
 from simulator.cardos import make_card
+from simulator.foreign import ForeignCard
 from simulator.lab import Lab, LabError
 from simulator.usb import Terminal
 
 TELIUM, VEGA = "Ingenico TL TELIUM", "Covadis Véga-Alpha"
 FIRST, SECOND, OTHER = 0, 1, 2
-
-
-class Watched:
-    """A card of another family that keeps what was sent to it and what was done to its power."""
-
-    def __init__(self, atr: str | bytes) -> None:
-        self.atr = bytes.fromhex(atr) if isinstance(atr, str) else atr
-        self.seen: list[bytes] = []
-        self.power: list[str] = []
-
-    def power_on(self) -> None:
-        self.power.append("on")
-
-    def power_off(self) -> None:
-        self.power.append("off")
-
-    def reset(self) -> None:
-        self.power.append("reset")
-
-    def transmit(self, apdu: bytes) -> bytes:
-        self.seen.append(apdu)
-        return b"\x6d\x00"
 
 
 VITALES = ["3F6525002C09699000", "3B751300004309EA9000", "3B751300004509FA9000"]
@@ -62,7 +41,7 @@ def lab(opened: Lab) -> Iterator[Lab]:
 @pytest.mark.parametrize("slot", [FIRST, SECOND])
 @pytest.mark.parametrize("model", ["cps3", "cps4", "cps4-t0"])
 def test_the_cps_is_found_in_either_slot_and_the_vitale_card_left_alone(lab: Lab, slot: int, model: str) -> None:
-    vitale = Watched(VITALES[slot])
+    vitale = ForeignCard(VITALES[slot])
     lab.insert(slot, card(model=model))
     lab.insert(1 - slot, vitale)
     assert succeeds(cpxd(lab, "card", "--json")).json["reader"] == lab.readers[slot]
@@ -84,7 +63,7 @@ def test_a_cps4_as_terminals_show_it(lab: Lab, atr: bytes) -> None:
 
 @pytest.mark.parametrize("slot", [FIRST, SECOND])
 def test_a_vitale_card_alone_is_named(lab: Lab, slot: int) -> None:
-    vitale = Watched(VITALES[2])
+    vitale = ForeignCard(VITALES[2])
     lab.insert(slot, vitale)
     for arguments in (("card",), ("pin", "status"), ("sign", "/etc/hostname")):
         assert "Vitale" in fails(cpxd(lab, *arguments), 13)
@@ -98,8 +77,8 @@ def test_a_vitale_card_alone_is_named(lab: Lab, slot: int) -> None:
 
 
 def test_what_hides_behind_a_vitale_card_is_told_first(lab: Lab) -> None:
-    lab.insert(FIRST, Watched(VITALES[0]))
-    lab.insert(SECOND, Watched(ATR_CPS2TER))
+    lab.insert(FIRST, ForeignCard(VITALES[0]))
+    lab.insert(SECOND, ForeignCard(ATR_CPS2TER))
     assert "demandez une nouvelle carte" in fails(cpxd(lab, "card"), 13)
 
 
@@ -124,7 +103,7 @@ def test_a_reader_whose_name_is_not_ascii(lab: Lab) -> None:
 
 @pytest.mark.parametrize("arguments", [("card",), ("pin", "status"), ("pin", "verify"), ("validity",), ("usages", "--pin")])
 def test_a_cps2ter_is_told_apart_everywhere(lab: Lab, arguments: tuple[str, ...]) -> None:
-    old = Watched(ATR_CPS2TER)
+    old = ForeignCard(ATR_CPS2TER)
     lab.insert(FIRST, old)
     message = fails(cpxd(lab, *arguments, codes=[PIN] if arguments[-1] in ("verify", "--pin") else None), 13)
     assert "CPS2ter" in message and "n'est plus prise en charge, demandez une nouvelle carte" in message
@@ -133,7 +112,7 @@ def test_a_cps2ter_is_told_apart_everywhere(lab: Lab, arguments: tuple[str, ...]
 
 
 def test_a_cps2ter_in_status_readers_and_doctor(lab: Lab) -> None:
-    old = Watched(ATR_CPS2TER)
+    old = ForeignCard(ATR_CPS2TER)
     lab.insert(FIRST, old)
     for arguments in (("status",), ("readers",)):
         assert "n'est plus prise en charge, demandez une nouvelle carte" in cpxd(lab, *arguments).out

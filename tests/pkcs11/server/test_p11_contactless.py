@@ -13,6 +13,7 @@ from cryptography.x509 import load_der_x509_certificate
 from p11_daemon import Daemon, refused, until
 from p11_wire import Refused, Wire
 
+from simulator.foreign import ForeignCard
 from simulator.lab import Lab, LabError
 
 SLOT = 2
@@ -21,28 +22,6 @@ CERTIFICATE, PUBLIC_KEY, PRIVATE_KEY = 1, 2, 3
 RSA_PKCS, SHA256_RSA_PKCS = 0x1, 0x40
 NO_PIN, NOT_LOGGED_IN = 0x102, 0x101
 TECHNICAL = bytes.fromhex("E828BD080F8025000001FF001003")
-
-
-class Stranger:
-    """Keeps what it was sent, and what was done to its power."""
-
-    def __init__(self, atr: str) -> None:
-        self.atr = bytes.fromhex(atr)
-        self.seen: list[bytes] = []
-        self.power: list[str] = []
-
-    def power_on(self) -> None:
-        self.power.append("on")
-
-    def power_off(self) -> None:
-        self.power.append("off")
-
-    def reset(self) -> None:
-        self.power.append("reset")
-
-    def transmit(self, apdu: bytes) -> bytes:
-        self.seen.append(apdu)
-        return b"\x6d\x00"
 
 
 @pytest.fixture
@@ -105,7 +84,7 @@ def test_the_contact_side_keeps_its_rules_beside_it(client: Wire, third: Lab) ->
     ids=["CPS2ter", "Vitale 1", "Vitale 2"],
 )
 def test_a_card_that_is_not_used_is_sent_nothing(client: Wire, fresh: Daemon, third: Lab, atr: str) -> None:
-    stranger = Stranger(atr)
+    stranger = ForeignCard(atr)
     third.insert(SLOT, stranger)
     until(lambda: _not_recognized(client), 20)
     assert SLOT not in client.GetSlotList(1, 16)

@@ -10,6 +10,7 @@ import pytest
 from p11_daemon import Daemon, commands, put_in, refused, until
 from p11_wire import Refused, Wire, decode
 
+from simulator.foreign import ForeignCard
 from simulator.lab import Lab
 
 VALUE = 0x11
@@ -89,23 +90,7 @@ def test_finalize_ends_the_wait(fresh: Daemon) -> None:
 
 
 def test_foreign_and_mute_cards(client: Wire, lab: Lab) -> None:
-    class Foreign:
-        atr = bytes.fromhex("3B6500002063CB6800")
-
-        def __init__(self) -> None:
-            self.seen: list[bytes] = []
-
-        def power_on(self) -> None: ...
-
-        def power_off(self) -> None: ...
-
-        def reset(self) -> None: ...
-
-        def transmit(self, apdu: bytes) -> bytes:
-            self.seen.append(apdu)
-            return b"\x6d\x00"
-
-    card = Foreign()
+    card = ForeignCard("3B6500002063CB6800")
     lab.insert(2, card)
     until(lambda: _rv(client, 2) == 0xE1)  # not recognised
     assert gone(client, 2) and card.seen == []  # not one command to a card that is not ours
