@@ -93,15 +93,15 @@ def _flat(concepts: list[Any]) -> Iterable[dict[str, Any]]:
 
 
 def _concept(item: Mapping[str, Any]) -> Row:
-    properties = {p.get("code"): p for p in item.get("property") or () if isinstance(p, dict)}
+    properties = {_text(p, "code"): p for p in _objects(item, "property")}
 
     def day(*names: str) -> str:
         values = (properties.get(n, {}).get(k) for n in names for k in ("valueDateTime", "valueDate", "valueString"))
         return next((v[:10] for v in values if isinstance(v, str) and v), "")
 
-    designations = [d.get("value") for d in item.get("designation") or () if isinstance(d, dict)]
+    designations = [_text(d, "value") for d in _objects(item, "designation")]
     label = _text(item, "display")
-    short = next((d for d in designations if isinstance(d, str) and d != label), "")
+    short = next((d for d in designations if d and d != label), "")
     return {
         "code": _text(item, "code"),
         "label": label,
@@ -111,9 +111,14 @@ def _concept(item: Mapping[str, Any]) -> Row:
     }
 
 
+def _objects(item: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """What a member holds that is an object: a file of anybody's may have anything there."""
+    value = item.get(name)
+    return [found for found in value if isinstance(found, dict)] if isinstance(value, list) else []
+
+
 def _oid(found: Mapping[str, Any]) -> str | None:
-    identifiers = found.get("identifier")
-    values = [_text(i, "value") for i in identifiers if isinstance(i, dict)] if isinstance(identifiers, list) else []
+    values = [_text(i, "value") for i in _objects(found, "identifier")]
     return next((v.removeprefix("urn:oid:") for v in values if v.startswith("urn:oid:")), None)
 
 

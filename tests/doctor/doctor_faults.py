@@ -13,10 +13,11 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cpxd_lab import ATR_CPS2TER, Foreign, card, card_with_codes, image, with_files
+from cpxd_lab import ATR_CPS2TER, card, card_with_codes, image, with_files
 from doctor_bench import MODULE, Bench, Case
 
 from simulator.cardos import make_card
+from simulator.foreign import ForeignCard
 from simulator.image import ElementaryFile
 from simulator.profile import pkcs15
 
@@ -142,12 +143,12 @@ def no_card(bench: Bench, case: Case) -> None:
 
 @fault("CPX-104", 2)
 def foreign(bench: Bench, case: Case) -> None:
-    case.card = Foreign(bytes.fromhex("3B6500002063CB6800"))
+    case.card = ForeignCard(bytes.fromhex("3B6500002063CB6800"))
 
 
 @fault("CPX-104", 2)
 def vitale(bench: Bench, case: Case) -> None:
-    case.card = Foreign(bytes.fromhex("3B7513000044 09EA9000".replace(" ", "")))
+    case.card = ForeignCard(bytes.fromhex("3B7513000044 09EA9000".replace(" ", "")))
 
 
 @fault("CPX-104", 2)
@@ -157,7 +158,7 @@ def contactless(bench: Bench, case: Case) -> None:
 
 @fault("CPX-105", 2)
 def mute(bench: Bench, case: Case) -> None:
-    case.card = Foreign(b"\x3b")
+    case.card = ForeignCard(b"\x3b")
 
 
 @fault("CPX-105", 2)
@@ -167,7 +168,7 @@ def falls_silent(bench: Bench, case: Case) -> None:
 
 @fault("CPX-125", 4)
 def cps2ter(bench: Bench, case: Case) -> None:
-    case.card = Foreign(ATR_CPS2TER)
+    case.card = ForeignCard(ATR_CPS2TER)
 
 
 @fault("CPX-129", 2)
@@ -186,7 +187,7 @@ def damaged(bench: Bench, case: Case) -> None:
 
 @fault("CPX-104", 2)
 def not_ours(bench: Bench, case: Case) -> None:
-    case.card = Foreign(image().atr)
+    case.card = ForeignCard(image().atr)
 
 
 # --- the clock, the dates

@@ -7,8 +7,9 @@ import re
 import time
 
 import pytest
-from cpxd_lab import MODELS, UNBLOCK, Foreign, Terminal, card, card_with_codes, tries, value, with_codes
+from cpxd_lab import MODELS, UNBLOCK, Terminal, card, card_with_codes, tries, value, with_codes
 
+from simulator.foreign import ForeignCard
 from simulator.lab import Lab
 
 NEW = "2580"
@@ -111,7 +112,7 @@ def test_rescue_needs_a_card_first(lab: Lab) -> None:
 
 
 def test_rescue_of_a_foreign_card_and_the_way_out(lab: Lab) -> None:
-    other = Foreign(bytes.fromhex("3B6500002063CB6800"))
+    other = ForeignCard(bytes.fromhex("3B6500002063CB6800"))
     lab.insert(0, other)
     with Terminal(lab, "rescue") as terminal:
         terminal.expect("ce n'est pas une CPx")

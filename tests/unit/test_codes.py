@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cpxd import nomenclature
@@ -215,13 +215,18 @@ def test_a_damaged_table_is_as_if_it_were_not_there(own_folder: Path, damage: st
             lambda c: (
                 st.lists(c, max_size=3)
                 | st.dictionaries(
-                    st.sampled_from(["resourceType", "name", "concept", "code", "display", "version", "property"]), c, max_size=4
+                    st.sampled_from(["resourceType", "name", "concept", "code", "display", "version", "property", "designation"]),
+                    c,
+                    max_size=4,
                 )
             ),
             max_leaves=12,
         ).map(lambda v: json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": v})),
     )
 )
+@example(json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": [{"property": 1}]}))
+@example(json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": [{"property": [{"code": []}]}]}))
+@example(json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": [{"designation": 1}], "identifier": 1}))
 def test_any_text_is_a_table_or_a_typed_error(text: str) -> None:
     try:
         refresh.parse(text, "TRE_G15.csv")
