@@ -44,9 +44,10 @@ soak: build test-packages ## faults, then a model checker, each for SOAK_SECONDS
 	CPX_TOKENS=$(or $(SOAK_TOKENS),100000) $(BIN)/python -m pytest tests/api/test_api_tokens.py -s
 	CPX_SWAPS=$(or $(SOAK_SWAPS),500) $(BIN)/python -m pytest tests/browsers/test_browsers_swap.py -s
 
-fuzz: build fuzz-packages
+fuzz: build test-packages fuzz-packages ## C targets for SECONDS_TOTAL (60) each, then every property test once with examples never tried before
 	fuzz/run.sh $(or $(SECONDS_TOTAL),60)
 	fuzz/pkcs11/run.sh $(or $(SECONDS_TOTAL),60)
+	seed=$(or $(SEED),$$RANDOM); echo "SEED=$$seed"; $(BIN)/python -m pytest -m hypothesis --hypothesis-seed=$$seed
 
 asan: build fuzz-packages
 	fuzz/run_asan.sh
