@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 export type ReaderState =
   | "no-card" | "unsupported" | "mute" | "damaged" | "reading"
-  | "ready" | "pin-last-try" | "pin-blocked" | "puk-blocked" | "expired";
+  | "ready" | "pin-last-try" | "pin-blocked" | "puk-blocked" | "expired" | "revoked";
 
 export interface Reader {
   id: number;
@@ -30,8 +30,11 @@ export interface AuthToken {
 export interface OnReader { reader?: number }
 export interface SignRequest extends OnReader {
   documents: { name: string; content: string }[]; // content: base64
-  format?: "cms" | "cades" | "pades" | "xades" | "smime" | "jws";
+  /** "hash": each content is a SHA-256 (32 bytes), and its signature the RSA value alone; for sites that an administrator named. */
+  format?: "cms" | "cades" | "pades" | "xades" | "smime" | "jws" | "hash";
   form?: "detached" | "enveloping" | "enveloped";
+  level?: "b" | "t" | "lt" | "lta";
+  visible?: boolean; // PAdES: show on the last page who signed
   pss?: boolean;
 }
 export interface Options { signal?: AbortSignal }

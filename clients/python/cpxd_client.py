@@ -70,7 +70,7 @@ class Cpxd(http.client.HTTPConnection):
         return self._ask("POST", "authenticate", nonce=nonce, origin=origin, reader=reader)
 
     def sign(self, documents: Mapping[str, bytes], reader: int | None = None, **options: Any) -> dict[str, bytes]:
-        """Signatures by file name. `options`: format, form, pss."""
+        """Signatures by file name. `options`: format, form, level, visible, pss."""
         listed = [{"name": name, "content": base64.b64encode(content).decode()} for name, content in documents.items()]
         made = self._ask("POST", "sign", documents=listed, reader=reader, **options)["signatures"]
         return {item["name"]: base64.b64decode(item["content"]) for item in made}

@@ -7,9 +7,9 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from cpxd import errors
 from cpxd.api import origins, problems, routes
@@ -33,6 +33,7 @@ from cpxd.signature.signer import Padding
 from cpxd.text import Text
 from cpxd.version import __version__
 
+T = TypeVar("T")
 _LINES = 5000  # of a document that are shown; it says so when there are more
 _PATIENCE = 15.0  # seconds that a card just put in may take to be read: a CPS3 that was never seen here, 8
 _GLANCE = 5.0  # and before it is listed as being read
@@ -153,41 +154,57 @@ class Call:
         return origin
 
     async def sign(self, given: dict[str, Any]) -> dict[str, Any]:
-        padding: Padding = "pss" if given.get("pss") else "pkcs1"
+        files = [(item["name"], base64.b64decode(item["content"])) for item in given["documents"]]
+        if given.get("format") == "hash":
+            return await self._sign_hashes(given, files)
         options = Options(
             given.get("format", "cms"),
             given.get("level", "b"),
             given.get("form"),
-            pss=padding == "pss",
+            pss=given.get("pss", False),
             visible=given.get("visible", False),
             tsa=self._settings.sign_tsa,
         )
-        files = [(item["name"], base64.b64decode(item["content"])) for item in given["documents"]]
         with self._desk.alone():
-            bound = await self._bound(given)
-            signer = SlotSigner(bound, padding)
-            signing.check_validity(signer.certificate, datetime.now(UTC))
-            for number, (name, content) in enumerate(files, 1):
-                seen = await asyncio.to_thread(preview.of_bytes, content, _LINES)
-                lines = preview.text(seen, preview.clean(name))
-                await self._asking.document(bound, number, len(files), lines, signer.name)
-
+            signer = await self._accepted(given, files, lambda content: preview.of_bytes(content, _LINES))
             # only now: a time-stamping authority is not asked for a site that nobody has said yes to
             prepared = await asyncio.to_thread(documents.prepare_for, signer, options, self._settings)
             look = documents.appearance(signer.certificate) if options.format == "pades" and options.visible else None
+            made = [_document(name, content) for name, content in files]
+            values = await self._signed(signer, made, lambda document: prepared.sign(document, appearance=look))
+        return _signatures(files, values, options.suffix)
 
-            async def work(client: Client) -> list[bytes]:
-                signer.client = client
-                made = [_document(name, content) for name, content in files]
-                return [await asyncio.to_thread(prepared.sign, document, appearance=look) for document in made]
+    async def _sign_hashes(self, given: dict[str, Any], hashes: list[tuple[str, bytes]]) -> dict[str, Any]:
+        """What nobody can read, and is shown as such: for sites that an administrator named."""
+        if given.keys() & {"form", "level", "visible"}:
+            raise problems.BadRequest(detail="hash: form, level, visible")
+        for _, digest in hashes:
+            documents.check_hash(digest, self._origin, self._asking.who, self._settings)
+        with self._desk.alone():
+            signer = await self._accepted(given, hashes, preview.of_hash)
+            values = await self._signed(signer, [digest for _, digest in hashes], signer.sign)
+        return _signatures(hashes, values, ".sig")
 
-            made = await self._asking.proved(bound, SIGNATURE, work)
-        return {
-            "signatures": [
-                {"name": f"{name}{options.suffix}", "content": _base64(signature)}
-                for (name, _), signature in zip(files, made, strict=True)
-            ]
-        }
+    async def _accepted(
+        self, given: dict[str, Any], files: list[tuple[str, bytes]], look: Callable[[bytes], preview.Preview]
+    ) -> SlotSigner:
+        """Who signs, once the person has said yes to each document as `look` shows it."""
+        bound = await self._bound(given)
+        signer = SlotSigner(bound, "pss" if given.get("pss") else "pkcs1")
+        signing.check_validity(signer.certificate, datetime.now(UTC))
+        for number, (name, content) in enumerate(files, 1):
+            seen = await asyncio.to_thread(look, content)
+            await self._asking.document(bound, number, len(files), preview.text(seen, preview.clean(name)), signer.name)
+        return signer
+
+    async def _signed(self, signer: SlotSigner, items: list[T], sign: Callable[[T], bytes]) -> list[bytes]:
+        """One PIN, and `sign` of each on a thread."""
+
+        async def work(client: Client) -> list[bytes]:
+            signer.client = client
+            return [await asyncio.to_thread(sign, item) for item in items]
+
+        return await self._asking.proved(signer.bound, SIGNATURE, work)
 
     async def _bound(self, given: dict[str, Any]) -> Binding:
         slot = choose(self._desk.hub, given.get("reader"))
@@ -199,7 +216,7 @@ class SlotSigner:
     """The signature key of a slot as the formats of `signature/` want it; they run on a thread, the card on the loop."""
 
     def __init__(self, bound: Binding, padding: Padding) -> None:
-        self._bound, self.padding = bound, padding
+        self.bound, self.padding = bound, padding
         self._loop = asyncio.get_running_loop()
         self._mechanism = Mechanism(padding, "sha256")
         self.client: Client = None
@@ -209,7 +226,7 @@ class SlotSigner:
         self.certificate, self.name = found.der, preview.clean(found.subject.text)
 
     def sign(self, digest: bytes) -> bytes:
-        work = self._bound.slot.sign(self.client, "signature", self._mechanism, digest)
+        work = self.bound.slot.sign(self.client, "signature", self._mechanism, digest)
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except NotAllowed:
@@ -308,6 +325,11 @@ def _document(name: str, content: bytes) -> signing.Document:
     file = Path(name).name or "document"
     hashed = Content(hashlib.sha256(content).digest(), len(content))
     return signing.Document(file, hashed, content, preview.media_type(content, Path(file)))
+
+
+def _signatures(files: list[tuple[str, bytes]], values: list[bytes], suffix: str) -> dict[str, Any]:
+    made = [{"name": f"{name}{suffix}", "content": _base64(value)} for (name, _), value in zip(files, values, strict=True)]
+    return {"signatures": made}
 
 
 def _base64(content: bytes) -> str:

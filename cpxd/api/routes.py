@@ -22,7 +22,7 @@ STATES = (
     "expired",
     "revoked",
 )
-FORMATS = ("cms", "cades", "pades", "xades", "smime", "jws")
+FORMATS = ("cms", "cades", "pades", "xades", "smime", "jws", "hash")
 LEVELS = ("b", "t", "lt", "lta")
 FORMS = ("detached", "enveloping", "enveloped")
 SMALL, LARGE = 16 << 10, 24 << 20  # bytes of a body
@@ -159,7 +159,10 @@ ROUTES = (
         schema.body(
             ("documents",),
             documents={"type": "array", "minItems": 1, "maxItems": 20, "items": _DOCUMENT},
-            format=schema.text("cms when absent", enum=list(FORMATS)),
+            format=schema.text(
+                "cms when absent; hash: of a SHA-256 (its 32 bytes) the RSA value alone, for sites that an administrator named",
+                enum=list(FORMATS),
+            ),
             form=schema.text("the usual one of the format when absent", enum=list(FORMS)),
             level=schema.text("b when absent; above it, the time-stamping authority of the settings is asked", enum=list(LEVELS)),
             visible={"type": "boolean", "description": "PAdES: show on the last page who signed; false when absent"},

@@ -243,16 +243,12 @@ def sign_vihf(card: OpenCard, request: Request, approve: Callable[[Preview], Non
     return vihf.sign(record, request, signer, approve=lambda content: approve(preview.of_bytes(content)))
 
 
-def sign_hash(card: OpenCard, digest: bytes, origin: str, approve: Callable[[Preview], None]) -> bytes:
-    """RSA PKCS#1 signature of a bare SHA-256 hash, which nobody can read: for origins that an administrator named.
+def check_hash(digest: bytes, origin: str | None, who: str, settings: Settings) -> None:
+    """Whether a bare hash, which nobody can read, may be signed: a SHA-256, for a site that an administrator named.
 
-    Raises HashRefused; `approve` is shown that the content is not readable, and may raise.
+    `origin`: None for a program, which nobody can name; `who` asks, in words. Raises HashRefused, BadDocument.
     """
-    from cpxd.signature import preview
-
-    if origin not in card.settings.sign_hash_origins.split():
-        raise errors.HashRefused(origin=origin)
+    if origin is None or origin not in settings.sign_hash_origins.split():
+        raise errors.HashRefused(origin=who)
     if len(digest) != hashlib.sha256().digest_size:
-        raise errors.BadDocument(format="SHA-256", reason=f"{len(digest)} octets")
-    approve(preview.of_hash(digest))
-    return CardSigner(card, "signature").sign(digest)
+        raise errors.BadDocument(format="SHA-256", reason=tr(f"{len(digest)} octets", f"{len(digest)} bytes"))

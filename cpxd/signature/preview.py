@@ -88,7 +88,7 @@ def of_stream(source: BinaryIO) -> tuple[Preview, Content]:
 def of_hash(digest: bytes) -> Preview:
     """A bare hash: nothing can be shown."""
     warning = Text("contenu non lisible : seule une empreinte est présentée", "content not readable: only a hash is given")
-    return Preview(Text("empreinte", "hash"), "", (), 0, digest, (warning,), False)
+    return Preview(Text("empreinte", "hash"), "", (), len(digest), digest, (warning,), False)
 
 
 def text(preview: Preview, name: str = "") -> list[str]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -293,39 +292,6 @@ def test_one_bad_document_does_not_stop_the_others(lab: Lab, tmp_path: Path) -> 
     done = cpxd(lab, 1, None, "sign", *paths, "--format", "pades", "-o", tmp_path)
     assert done.returncode == 40 and "ordonnance-001.pdf" in done.stderr and "CPX-150" in done.stderr
     assert sorted(p.name for p in tmp_path.glob("*.signed.pdf")) == ["ordonnance-000.signed.pdf", "ordonnance-002.signed.pdf"]
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_bare_hash(lab: Lab, judges: Judges, model: str) -> None:
-    """Refused unless an administrator allows that origin; then it is shown as what nobody can read, and really signed."""
-    digest = hashlib.sha256(b"anything at all").hexdigest()
-    program = Path(__file__).with_name("sign_hash.py")
-
-    def ask(allowed: str, *questions: str) -> list[dict[str, Any]]:
-        line = [sys.executable, program, lab.readers[slot(model)], allowed, *questions]
-        done = lab.run(line, input="1234\n", capture_output=True, env={"LANG": "C.UTF-8"}, timeout=60)
-        assert done.returncode == 0, done.stderr
-        said: list[dict[str, Any]] = json.loads(done.stdout)
-        return said
-
-    others = ("https://other.example", "https://allowed.example.evil", "https://allowed", "")
-    before = len(lab.card(slot(model)).trace)
-    said = ask("", f"https://allowed.example={digest}")
-    assert said == [{"error": "CPX-157", "shown": []}], "nobody, unless somebody is named"
-    *refused, short, found = ask(
-        "https://allowed.example https://second.example",
-        *(f"{origin}={digest}" for origin in others),
-        "https://allowed.example=" + "00" * 31,
-        f"https://second.example={digest}",
-    )
-    assert refused == [{"error": "CPX-157", "shown": []}] * len(others) and short["error"] == "CPX-150"
-    assert len([c for c, _ in lab.card(slot(model)).trace[before:] if c[1:3] == b"\x2a\x9e"]) == 1, "the card signed once"
-    assert found["shown"][0].startswith("empreinte") and digest in found["shown"][1]
-    assert "contenu non lisible" in found["shown"][2]
-    certificate = TestPki().issue(personas.load("cps-medecin"), model, "signature").certificate  # type: ignore[arg-type]
-    own = x509.load_der_x509_certificate(certificate)
-    assert judges.openssl_value(b"anything at all", bytes.fromhex(found["signature"]), own, pss=False)
-    assert not judges.openssl_value(b"anything else", bytes.fromhex(found["signature"]), own, pss=False)
 
 
 def test_usage(lab: Lab, folder: Path) -> None:

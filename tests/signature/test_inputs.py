@@ -17,8 +17,6 @@ from judges import Judges
 from signers import SoftSigner
 
 from cpxd import errors
-from cpxd.config import Settings
-from cpxd.service import signing as service
 from cpxd.signature.cms import Content
 from cpxd.signature.options import Format, Options
 from cpxd.signature.signer import RsaKey
@@ -72,23 +70,6 @@ def test_bad_xml(plain: SoftSigner, document: bytes) -> None:
 def test_bad_mail(plain: SoftSigner, mail: bytes) -> None:
     with pytest.raises(errors.BadDocument):
         sign(mail, plain, "smime")
-
-
-def test_bare_hashes_are_refused() -> None:
-    class Card:
-        settings = Settings(sign_hash_origins="https://allowed.example")
-
-    with pytest.raises(errors.HashRefused):
-        service.sign_hash(Card(), bytes(32), "https://other.example", lambda seen: None)  # type: ignore[arg-type]
-
-    class Stop(Exception):
-        pass
-
-    def approve(seen: object) -> None:
-        raise Stop(str(seen))
-
-    with pytest.raises(Stop, match="content not readable"):
-        service.sign_hash(Card(), bytes(32), "https://allowed.example", approve)  # type: ignore[arg-type]
 
 
 # -- the key in the shape of cryptography --------------------------------------------------------------------------
