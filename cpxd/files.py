@@ -22,6 +22,7 @@ _REASONS = {
     errno.ENOSPC: Text("plus de place sur le disque", "no space left on the disk"),
     errno.EDQUOT: Text("quota de disque atteint", "disk quota reached"),
     errno.EROFS: Text("disque en lecture seule", "read-only disk"),
+    errno.EFBIG: Text("trop gros", "too large"),
     errno.ENAMETOOLONG: Text("nom trop long", "name too long"),
     errno.ELOOP: Text("liens en boucle", "links in a loop"),
     errno.EIO: Text("erreur du disque", "disk error"),

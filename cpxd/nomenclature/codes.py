@@ -25,6 +25,7 @@ _UNIONS = {"R01": ("R38", "R39", "R40", "R42", "R43", "R44", "R45", "R46")}
 _HEXADECIMAL = {"G01"}  # tables whose codes are the hexadecimal digits of a byte on the card
 _ANY_CONVENTION = "*"
 _LONGEST_SHORT_LABEL = 60  # beyond it the source has put a remark there
+_TYPED = str.maketrans({"œ": "oe", "æ": "ae", "’": "'"})  # as people type them; the tables have the right-hand side
 
 
 Row = dict[str, str]  # the columns of a table's file; dates ISO 8601 or ""
@@ -263,5 +264,5 @@ def _date(text: str | None) -> date | None:
 def _folded(text: str) -> str:
     import unicodedata
 
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    decomposed = unicodedata.normalize("NFKD", text.casefold().translate(_TYPED))
     return "".join(char for char in decomposed if not unicodedata.combining(char))

@@ -2,8 +2,8 @@
 """Newer code tables from files that the person downloaded, checked before they stand over the shipped ones.
 
 Read: a FHIR CodeSystem in JSON as ANS publishes its NOS (https://mos.esante.gouv.fr/NOS), or a CSV with a header of ours
-(`code;label;short_label;valid_from;valid_to;table;oid`, the last five optional). Kept: one JSON file a table under
-$XDG_DATA_HOME/cpxd/nomenclature, written whole or not at all. A table that goes away brings the shipped one back.
+(`code;label;short_label;valid_from;valid_to;table;oid;version`; the first two must be there, and a date). Kept: one JSON file
+a table under $XDG_DATA_HOME/cpxd/nomenclature, written whole or not at all. A table that goes away brings the shipped one back.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def _fhir(content: str) -> NewTable:
     if found.get("content", "complete") != "complete" or not isinstance(concepts, list):
         raise RefreshError("le CodeSystem n'est pas complet", "the CodeSystem is not complete")
     rows = [_concept(item) for item in _flat(concepts)]
-    version = re.sub(r"\D", "", _text(found, "version") or _text(found, "date"))[:8]
+    # ANS gives its tables the moment as a version; others a number ("1.2.0"), and the date apart.
+    said = [re.sub(r"\D", "", _text(found, key))[:8] for key in ("version", "date")]
+    version = next((text for text in said if _day_of(text)), "")
     title = _text(found, "title") or _text(found, "description") or name
     return _checked(NewTable(name, title, _oid(found), version, tuple(rows), official))
 
@@ -139,7 +141,7 @@ def _csv(content: str, name: str) -> NewTable:
     said = {(row.get("table") or "").strip() for row in found} - {""}
     stem = Path(name).stem
     oid = (found[0].get("oid") or "").strip() or None
-    version = (found[0].get("version") or "").strip()[:8] or max((row["valid_from"].replace("-", "") for row in rows), default="")
+    version = re.sub(r"\D", "", found[0].get("version") or "")[:8] or max(row["valid_from"].replace("-", "") for row in rows)
     official = stem.replace("-", "_")
     table = _table_name(said.pop() if len(said) == 1 else stem)
     return _checked(NewTable(table, stem, oid, version, tuple(rows), official))
@@ -166,19 +168,20 @@ def _checked(table: NewTable) -> NewTable:
         raise RefreshError(f"{len(table.rows)} codes", f"{len(table.rows)} codes")
     if oid is not None and not _OID.fullmatch(oid):
         raise RefreshError(f"OID incorrect : {oid}", f"wrong OID: {oid}")
-    if not _date(f"{version[:4]}-{version[4:6]}-{version[6:8]}"):
-        raise RefreshError("la version n'est pas une date", "the version is no date")
+    if not _day_of(version):
+        raise RefreshError("sans date : la version (AAAAMMJJ) n'en est pas une", "undated: the version (YYYYMMDD) is no date")
     seen: set[str] = set()
     for row in table.rows:
         _check_row(row, seen)
         row["oid"] = oid or ""
     official = table.official if _OFFICIAL.fullmatch(table.official) else ""
-    return replace(table, title=table.title[:200], official=official)
+    title = table.title if table.title.isprintable() else table.name
+    return replace(table, title=title[:200], official=official)
 
 
 def _check_row(row: Row, seen: set[str]) -> None:
     code, label = row["code"], row["label"]
-    if not _CODE.fullmatch(code) or code in seen:
+    if not (_CODE.fullmatch(code) and code.isprintable()) or code in seen:
         raise RefreshError(f"code incorrect ou en double : {code!r}", f"wrong or repeated code: {code!r}")
     if not label or not label.isprintable() or len(label) > 1000:
         raise RefreshError(f"libellé incorrect (code {code})", f"wrong label (code {code})")
@@ -188,6 +191,10 @@ def _check_row(row: Row, seen: set[str]) -> None:
         if row[key] and not _date(row[key]):
             raise RefreshError(f"date incorrecte (code {code})", f"wrong date (code {code})")
     seen.add(code)
+
+
+def _day_of(version: str) -> date | None:
+    return _date(f"{version[:4]}-{version[4:6]}-{version[6:]}")
 
 
 def _date(text: str) -> date | None:
@@ -249,7 +256,7 @@ def _files() -> list[Path]:
 
 def _load(path: Path) -> NewTable:
     found = json.loads(read_small(path, MAX_FILE))
-    if found["format"] != _FORMAT or found["name"] != path.stem:
+    if found["format"] != _FORMAT or found["name"] != path.stem or path.stem == _BY_CONVENTION:
         raise RefreshError("autre format", "other format")
     rows = [{key: str(row[key]) for key in ("code", "label", "short_label", "valid_from", "valid_to")} for row in found["rows"]]
     table = NewTable(path.stem, str(found["title"]), found["oid"], str(found["version"]), tuple(rows), str(found["official"]))

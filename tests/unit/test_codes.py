@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,18 @@ def test_a_csv_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert found is not None and found.label == "Gérant" and found.valid_from == date(2027, 1, 1)
 
 
+def test_where_the_version_of_a_table_is_found() -> None:
+    assert refresh.parse(json.dumps(code_system(version="1.7.0", date="2027-02-03T12:00:00+01:00"))).version == "20270203"
+    assert refresh.parse(json.dumps(code_system(version="2027-01-01"))).version == "20270101"
+    assert refresh.parse("code;label;version\n10;Médecin;2027-01-01\n", "TRE_G15.csv").version == "20270101"
+
+
+def test_a_title_of_anything_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    document = code_system("TRE_R999_Nouvelle", identifier=[], title="\ud800\x1b[31m")
+    run(capsys, "--refresh", str(written(tmp_path, document)))
+    assert nomenclature.tables()["R999"].title == "R999"
+
+
 def test_a_table_nobody_knew(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     document = code_system("TRE_R999_Nouvelle", identifier=[{"value": "urn:oid:1.2.3.4"}])
     run(capsys, "--refresh", str(written(tmp_path, document)))
@@ -166,6 +179,7 @@ BAD: dict[str, object] = {
     "other OID": code_system(identifier=[{"value": "urn:oid:1.2.3"}]),
     "older": code_system(version="20200101"),
     "no version": code_system(version="latest"),
+    "half a character": code_system(concept=[*code_system()["concept"], {"code": "\ud800", "display": "x"}]),
     "no such name": code_system("Professions"),
     "another table": code_system("TRE_R02_SecteurActivite", identifier=[]),
     "twice the same code": code_system(concept=[{"code": "10", "display": "Médecin"}] * 2),
@@ -173,6 +187,7 @@ BAD: dict[str, object] = {
     "control characters": code_system(concept=[{"code": "10", "display": "M\u0000édecin"}]),
     "by convention": code_system("TRE_G102_Zone", identifier=[]),
     "CSV without label": "code;name\n10;x\n",
+    "CSV without a date": "code;label;table\n" + "".join(f"{e.code};{e.label};G15\n" for e in nomenclature.entries("G15")),
     "empty": "",
 }
 
@@ -196,6 +211,15 @@ def test_files_that_cannot_be_read_or_written(capsys: pytest.CaptureFixture[str]
     refused(capsys, 40, "--refresh", str(written(tmp_path, code_system())))
 
 
+def test_a_table_by_convention_put_there_by_hand(own_folder: Path) -> None:
+    row = {"code": "10", "label": "x", "short_label": "", "valid_from": "", "valid_to": ""}
+    table = {"format": 1, "name": "G102", "title": "", "oid": None, "version": "20270101", "official": "", "rows": [row]}
+    own_folder.mkdir(parents=True)
+    (own_folder / "G102.json").write_text(json.dumps(table))
+    anew()
+    assert len(nomenclature.conventions("10")) == 2 and refresh.damaged() == [own_folder / "G102.json"]
+
+
 @pytest.mark.parametrize("damage", ["", "{}", '{"format": 9}', "[]", "null", '{"format":1,"name":"G15","rows":[{}]}'])
 def test_a_damaged_table_is_as_if_it_were_not_there(own_folder: Path, damage: str) -> None:
     own_folder.mkdir(parents=True)
@@ -206,29 +230,28 @@ def test_a_damaged_table_is_as_if_it_were_not_there(own_folder: Path, damage: st
     assert refresh.damaged() == [own_folder / "G15.json"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+KEYS = ["resourceType", "name", "title", "version", "date", "identifier", "content", "concept", "code", "display", "property"]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5),
+    lambda c: st.lists(c, max_size=3) | st.dictionaries(st.sampled_from([*KEYS, "designation", "value"]), c, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.one_of(
-        st.text(max_size=200),
-        st.recursive(
-            st.none() | st.text(max_size=5) | st.integers(),
-            lambda c: (
-                st.lists(c, max_size=3)
-                | st.dictionaries(
-                    st.sampled_from(["resourceType", "name", "concept", "code", "display", "version", "property", "designation"]),
-                    c,
-                    max_size=4,
-                )
-            ),
-            max_leaves=12,
-        ).map(lambda v: json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": v})),
-    )
+    st.text(max_size=200)
+    | VALUES.map(lambda v: json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": v}))
+    | st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=2).map(lambda v: json.dumps(code_system() | v))
 )
 @example(json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": [{"property": 1}]}))
 @example(json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": [{"property": [{"code": []}]}]}))
 @example(json.dumps({"resourceType": "CodeSystem", "name": "TRE_G15_X", "concept": [{"designation": 1}], "identifier": 1}))
-def test_any_text_is_a_table_or_a_typed_error(text: str) -> None:
+@example(json.dumps(code_system(title="\ud800")))
+def test_any_text_is_a_table_that_can_be_kept_or_a_typed_error(text: str) -> None:
     try:
-        refresh.parse(text, "TRE_G15.csv")
+        table = refresh.parse(text, "TRE_G15.csv")
     except RefreshError as error:
         assert error.french and error.english
+    else:
+        json.dumps(asdict(table), ensure_ascii=False).encode()

@@ -173,6 +173,8 @@ def test_search_ignores_case_and_accents() -> None:
     assert [entry.code for entry in search("R02", "sa07")] == ["SA07"]
     assert len(search("G16", "")) == 4
     assert search("G15", "astronaute") == []
+    assert "DSM212" in [entry.code for entry in search("R42", "fœtopathologie")]
+    assert search("R72", "Société d’exercice") == search("R72", "société d'exercice") != []
 
 
 @pytest.mark.parametrize(
