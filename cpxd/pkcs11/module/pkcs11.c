@@ -400,7 +400,7 @@ CK_RV C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULO
     if (rpc_run(&rpc)) {
         rpc_get_objects(&rpc, nothing ? NULL : objects, &found);
         *count = nothing ? 0 : found;
-    } else if (nothing && rpc.rv == CKR_ARGUMENTS_BAD) {
+    } else if (nothing && count != NULL && rpc.rv == CKR_ARGUMENTS_BAD) {
         *count = 0;
         rpc.rv = CKR_OK;
     }

@@ -234,6 +234,7 @@ static void templates(CK_SESSION_HANDLE session)
     OK(C_GetObjectSize(session, object, &size));
     OK(C_FindObjectsInit(session, good, 3));
     CHECK(C_FindObjects(session, found, 0, &count) == CKR_OK && count == 0);
+    CHECK(C_FindObjects(session, found, 0, NULL) == CKR_ARGUMENTS_BAD);
     OK(C_FindObjects(session, found, 4, &count));
     CHECK(count == 1 && found[0] == object);
     OK(C_FindObjects(session, found, 4, &count));
