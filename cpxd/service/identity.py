@@ -20,8 +20,6 @@ from cpxd.record.objects import check_situations
 from cpxd.service.desk import OpenCard
 from cpxd.text import tr
 
-_NOT_AWAITED = {"CPS_LANG_PS"}
-
 
 @dataclass(frozen=True)
 class Identity:
@@ -37,7 +35,7 @@ def read(card: OpenCard, *, private: bool, whole: bool = True) -> Identity:
     """Read the card. With `private`, the PIN being verified, the practice situations too.
 
     Without `whole` only what the answer to "who is it, where, what may they do" is made of is read: a person waits for it. That
-    leaves out the signature certificate, the languages, and the data objects in which nothing can be decoded.
+    leaves out the signature certificate, and the data objects in which nothing can be decoded.
 
     Raises DamagedCard when nothing tells whose card it is, or when it lists situations that no card can have.
     """
@@ -61,7 +59,7 @@ def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, ho
 
     def wanted(label: str) -> bool:
         known = words.spec(label)
-        return whole or (known is not None and not known.opaque and label not in _NOT_AWAITED)
+        return whole or (known is not None and not known.opaque)
 
     try:
         check_situations(list(session.labels(begin)))
