@@ -6,7 +6,7 @@ Three answers only: good until a moment, revoked since a moment, or unknown and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -15,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from cpxd.text import Text
 
-__all__ = ["DAMAGED", "REASONS", "SKEW", "Answer", "State", "unknown"]
+__all__ = ["DAMAGED", "HOLD", "REASONS", "SKEW", "Answer", "State", "unknown"]
 
 State = Literal["good", "revoked", "unknown"]
 # what the library raises for bytes that are not what they should be
@@ -28,6 +28,7 @@ DAMAGED = (
     x509.UnsupportedGeneralNameType,
 )
 SKEW = timedelta(minutes=5)  # by how much two clocks may differ
+HOLD = "certificateHold"  # the one reason that may be taken back (RFC 5280, 5.3.1)
 
 REASONS: dict[str, Text] = {  # RFC 5280, 5.3.1
     "unspecified": Text("sans motif", "no reason given"),
@@ -44,7 +45,8 @@ REASONS: dict[str, Text] = {  # RFC 5280, 5.3.1
 
 @dataclass(frozen=True)
 class Answer:
-    """`until`: good until then (aware). `since`, `reason`: revoked since then, key of REASONS. `why`: unknown because."""
+    """`until`: good until then (aware). `since`, `reason`: revoked since then, key of REASONS. `why`: unknown because.
+    `told`: when its source said so."""
 
     state: State
     until: datetime | None = None
@@ -52,6 +54,7 @@ class Answer:
     reason: str | None = None
     why: Text | None = None
     source: str = ""  # "CRL", "CRL + delta", "OCSP"
+    told: datetime | None = field(default=None, compare=False)
 
 
 def unknown(french: str, english: str) -> Answer:

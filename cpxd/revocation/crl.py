@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtensionOID
 
 from cpxd.record import ber
-from cpxd.revocation import DAMAGED, SKEW, Answer, unknown
+from cpxd.revocation import DAMAGED, HOLD, SKEW, Answer, unknown
 from cpxd.text import Text
 
 MAX_LIST = 64 << 20  # bytes
@@ -157,17 +157,22 @@ def _sealed(der: bytes) -> bool:
 
 
 def answer(full: RevocationList, delta: RevocationList | None, serial: int, now: datetime) -> Answer:
-    """What a full list, and the delta list over it, say of a certificate of their authority at this moment."""
+    """What a full list, and the delta list over it, say of a certificate of their authority at this moment.
+
+    Revoked does not go stale: a delta that does not fit the full list says that much all the same, unless its hold is the older.
+    """
     if full.base is not None:
         return unknown("il n'y a qu'une liste partielle (delta)", "there is only a delta list")
+    if delta is not None and delta.issuer != full.issuer:
+        delta = None
     usable = delta if delta is not None and _fits(full, delta, now) else None
-    source = "CRL" if usable is None else "CRL + delta"
-    found = full.entry(serial)
-    later = usable.entry(serial) if usable is not None else None
-    if later is not None:
-        found = None if later.reason == _REMOVED else later
+    teller, found = full, full.entry(serial)
+    later = delta.entry(serial) if delta is not None else None
+    if delta is not None and later is not None and (usable or _counts(later, full, delta)):
+        teller, found = delta, later
+    source = "CRL" if usable is None and teller is full else "CRL + delta"
     if found is not None and found.reason != _REMOVED:
-        return Answer("revoked", since=found.since, reason=found.reason, source=source)
+        return Answer("revoked", since=found.since, reason=found.reason, source=source, told=teller.this_update)
     for item in (full, usable):
         if item is not None and not item.this_update <= now + SKEW:
             return unknown("la liste est datée de demain : vérifiez l'horloge", "the list is of tomorrow: check the clock")
@@ -177,12 +182,17 @@ def answer(full: RevocationList, delta: RevocationList | None, serial: int, now:
             f"the list went stale on {full.next_update:%Y-%m-%d %H:%M} UTC",
         )
     until = full.next_update if usable is None else min(full.next_update, usable.next_update)
-    return Answer("good", until=until, source=source)
+    return Answer("good", until=until, source=source, told=(usable or full).this_update)
+
+
+def _counts(entry: Entry, full: RevocationList, delta: RevocationList) -> bool:
+    """Of a delta that cannot stand over the full list: a removal does not, a hold if nothing newer can have lifted it."""
+    return entry.reason != _REMOVED and (entry.reason != HOLD or delta.this_update > full.this_update)
 
 
 def _fits(full: RevocationList, delta: RevocationList, now: datetime) -> bool:
     """RFC 5280, 5.2.4: it starts at or before the full list, is not older than it, and holds now."""
-    if full.issuer != delta.issuer or None in (full.number, delta.number, delta.base):
+    if None in (full.number, delta.number, delta.base):
         return False
     numbers = cast(tuple[int, int, int], (full.number, delta.number, delta.base))
     return numbers[2] <= numbers[0] <= numbers[1] and delta.this_update <= now + SKEW and now < delta.next_update

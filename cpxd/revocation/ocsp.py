@@ -55,7 +55,11 @@ def _judged(single: ocsp.OCSPSingleResponse, now: datetime) -> Answer:
     if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
         reason = single.revocation_reason
         return Answer(
-            "revoked", since=single.revocation_time_utc, reason=reason.value if reason else "unspecified", source="OCSP"
+            "revoked",
+            since=single.revocation_time_utc,
+            reason=reason.value if reason else "unspecified",
+            source="OCSP",
+            told=single.this_update_utc,
         )
     if single.certificate_status is not ocsp.OCSPCertStatus.GOOD:
         return unknown("le serveur OCSP ne connaît pas ce certificat", "the OCSP server does not know this certificate")
@@ -66,7 +70,7 @@ def _judged(single: ocsp.OCSPSingleResponse, now: datetime) -> Answer:
         )
     if now >= until:
         return unknown("la réponse OCSP est périmée", "the OCSP answer is stale")
-    return Answer("good", until=until, source="OCSP")
+    return Answer("good", until=until, source="OCSP", told=single.this_update_utc)
 
 
 def _about(single: ocsp.OCSPSingleResponse, certificate: bytes, issuer: bytes) -> bool:

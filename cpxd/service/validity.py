@@ -23,7 +23,7 @@ from cpxd.errors import CpxError
 from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.errors import RecordError
 from cpxd.record.model import CardRecord
-from cpxd.revocation import REASONS, Answer, crl, ocsp, unknown
+from cpxd.revocation import HOLD, REASONS, Answer, crl, ocsp, unknown
 from cpxd.revocation.crl import ForeignList, ListError, RevocationList
 from cpxd.revocation.store import Cache, Held, lists_in
 from cpxd.signature import trust
@@ -205,7 +205,7 @@ class Opposition:
             with contextlib.suppress(CpxError, RecordError):  # told when the question is asked
                 with self._lock:
                     links = self._links(certificate, now)
-                    missing = [link for link in links if self._about(*link, now).state == "unknown"]
+                    missing = [link for link in links if _open(self._about(*link, now))]
                 for one, issuer in missing:
                     self._fetch(one, issuer, now)
 
@@ -272,16 +272,26 @@ def _capped(answer: Answer, certificate: bytes, now: datetime) -> Answer:
 
 
 def _best(answers: Iterable[Answer]) -> Answer:
-    """About one certificate: revoked says it all; of those that say good the one that holds longest; else the first doubt."""
+    """About one certificate: revoked says it all, but for a hold that a later answer has lifted; of those that say good the one
+    that holds longest; else the first doubt."""
     found = list(answers)
-    revoked = [a for a in found if a.state == "revoked"]
     good = [a for a in found if a.state == "good"]
+    revoked = sorted((a for a in found if a.state == "revoked" and not _lifted(a, good)), key=lambda a: a.reason == HOLD)
     if revoked:
         return revoked[0]
     if good:
         return max(good, key=lambda a: a.until or datetime.min.replace(tzinfo=UTC))
     doubts = [a for a in found if a.why is not None and a.why.en != "OCSP not asked"]
     return doubts[0]
+
+
+def _lifted(hold: Answer, good: Iterable[Answer]) -> bool:
+    return hold.reason == HOLD and any(a.told is not None and hold.told is not None and a.told > hold.told for a in good)
+
+
+def _open(answer: Answer) -> bool:
+    """Whether a newer list or answer could say something else."""
+    return answer.state == "unknown" or answer.reason == HOLD
 
 
 def _worst(answers: Iterable[Answer]) -> Answer:

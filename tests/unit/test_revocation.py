@@ -154,15 +154,32 @@ def test_a_delta_adds_and_takes_away() -> None:
     assert answer(loaded(), later, 7, NOW) == Answer("good", until=NOW + DAY, source="CRL + delta")
 
 
-@pytest.mark.parametrize(
+DOES_NOT_FIT = pytest.mark.parametrize(
     "options",
     [{"base": 11}, {"number": 9}, {"end": NOW - DAY / 4}, {"start": NOW + DAY / 2}],
     ids=["starts after the full list", "older than it", "stale", "of tomorrow"],
 )
-def test_a_delta_that_does_not_fit_says_nothing(options: dict[str, object]) -> None:
-    assert answer(loaded(), delta([(1, NOW - DAY / 4, LOST)], **options), 1, NOW) == Answer(
-        "good", until=NOW + 6 * DAY, source="CRL"
-    )
+
+
+@DOES_NOT_FIT
+def test_a_delta_that_does_not_fit_makes_nobody_good(options: dict[str, object]) -> None:
+    said = delta([(1, NOW - DAY / 4, LOST), (6, NOW, x509.ReasonFlags.remove_from_crl)], **options)
+    assert answer(loaded(), said, 7, NOW) == Answer("good", until=NOW + 6 * DAY, source="CRL")
+    assert answer(loaded(), said, 6, NOW).state == "revoked", "the full list has it, and a removal must fit"
+    assert answer(loaded(), said, 1, NOW) == Answer(
+        "revoked", since=NOW - DAY / 4, reason="keyCompromise", source="CRL + delta"
+    ), "revoked does not go stale"
+
+
+def test_a_hold_of_a_delta_that_does_not_fit_counts_while_it_is_the_latest_word() -> None:
+    held = [(1, NOW - DAY / 4, x509.ReasonFlags.certificate_hold)]
+    assert answer(loaded(), delta(held, end=NOW - DAY / 4), 1, NOW).reason == "certificateHold"
+    assert answer(loaded(), delta(held, start=NOW - 2 * DAY, end=NOW - DAY / 4, number=9), 1, NOW).state == "good"
+
+
+def test_a_delta_of_another_authority() -> None:
+    other = load(crl([(1, NOW, LOST)], issuer="other", number=12, base=10), authority("other"))
+    assert answer(loaded(), other, 1, NOW).state == "good"
 
 
 def test_a_delta_alone_is_no_list() -> None:

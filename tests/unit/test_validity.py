@@ -121,6 +121,25 @@ def test_a_delta_beside_it(trusted: Path, lists: Path, tmp_path: Path) -> None:
     assert asked.answer(leaf(1), NOW).state == "good"
 
 
+HELD = (9, NOW - 2 * DAY, x509.ReasonFlags.certificate_hold)
+
+
+def test_a_hold_is_lifted_by_what_was_said_later_and_by_nothing_else(trusted: Path, lists: Path, tmp_path: Path) -> None:
+    def state() -> str:
+        return opposition(trusted, tmp_path, folder=str(lists)).answer(leaf(9), NOW).state
+
+    (lists / "ca.crl").write_bytes(crl([HELD, *OPPOSED], number=10, start=NOW - DAY))
+    assert state() == "revoked"
+    (lists / "delta.crl").write_bytes(crl([(9, NOW, x509.ReasonFlags.remove_from_crl)], number=11, base=10, start=NOW))
+    assert state() == "good"
+    (lists / "delta.crl").unlink()
+    (lists / "earlier.crl").write_bytes(crl(number=9, start=NOW - 2 * DAY))
+    assert state() == "revoked"
+    (lists / "later.crl").write_bytes(crl(number=11, start=NOW))
+    assert state() == "good"
+    assert opposition(trusted, tmp_path, folder=str(lists)).answer(leaf(5), NOW).state == "revoked", "no later list lifts that"
+
+
 def test_pem_lists_and_strangers_in_the_folder(trusted: Path, lists: Path, tmp_path: Path) -> None:
     pem = x509.load_der_x509_crl((lists / "ca.crl").read_bytes()).public_bytes(Encoding.PEM)
     (lists / "ca.crl").write_bytes(pem)
@@ -176,6 +195,16 @@ def test_lists_are_fetched_and_kept(trusted: Path, tmp_path: Path, proxies: Call
     assert asked.wait(20) and len(proxy.asked) == 2, "what is fresh is not fetched again"
     offline = opposition(trusted, tmp_path)  # the next process, with the cable pulled
     assert offline.answer(leaf(1)).state == "good" and offline.answer(leaf(1), datetime.now(UTC) + 7 * DAY).state == "unknown"
+
+
+def test_a_hold_is_asked_about_again(trusted: Path, tmp_path: Path, proxies: Callable[[dict[str, object]], Proxy]) -> None:
+    answers: dict[str, object] = {f"{SITE}/CA.crl": real("CA", HELD), f"{SITE}/ROOT.crl": real("ROOT")}
+    asked = opposition(trusted, tmp_path, fetch=True, proxy=proxies(answers).address)
+    asked.refresh([leaf(9)])
+    assert asked.wait(20) and asked.answer(leaf(9)).reason == "certificateHold"
+    answers[f"{SITE}/CA.crl"] = real("CA", number=11)
+    asked.refresh([leaf(9)])
+    assert asked.wait(20) and asked.answer(leaf(9)).state == "good"
 
 
 def test_ocsp_first(trusted: Path, tmp_path: Path, proxies: Callable[[dict[str, object]], Proxy]) -> None:
