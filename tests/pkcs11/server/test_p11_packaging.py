@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that a desktop starts the daemon with: systemd user units and the module file of p11-kit."""
+"""What an administrator does: installing, removing, systemd user units and the module file of p11-kit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ from simulator.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent / "cpxd"
+PYTHON = """#!/bin/sh
+# stands for python3 and for the one of the installation: notes its arguments, makes what venv and pip would
+echo "$*" >>"$NOTES"
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; printf '#!%s/bin/python\n' "$3" >"$3/bin/cpxd"; echo >"$3/pyvenv.cfg" ;;
+  *install*) for last; do :; done; ls "${last%%\\[*}" >>"$NOTES" ;;
+  *path*) echo "$(dirname "$0")/module.so" ;;
+esac
+"""
 
 
 @pytest.fixture
@@ -84,3 +93,58 @@ def test_p11_kit_finds_the_module(written: dict[str, Path], lab: Lab) -> None:
     environment = {**os.environ, **lab.env}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert "cpxd: " in done.stdout and "libcpxd-pkcs11.so" in done.stdout, done.stdout + done.stderr
+
+
+def install(what: str, tmp_path: Path, **environment: str | Path) -> None:
+    places = {
+        "PREFIX": "/opt/cpxd",
+        "UNITS": "/opt/units",
+        "MODULES": "/opt/modules",
+        "HOME": tmp_path,
+        "XDG_RUNTIME_DIR": tmp_path,
+    }
+    kept = {name: value for name, value in os.environ.items() if name not in ("BIN", "DESTDIR") and not name.startswith("XDG_")}
+    values = {name: str(value) for name, value in {**places, **environment}.items()}
+    subprocess.run(
+        ["sh", "-c", 'umask 077; exec "$0" "$1"', ROOT / "tools" / "install.sh", what], env={**kept, **values}, check=True
+    )
+
+
+def test_a_package_is_made_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Under root's umask of 077 too: what is for everybody, everybody can read; nothing in it names the folder."""
+    staged, notes, python = tmp_path / "staged", tmp_path / "notes", tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    install("install", tmp_path, DESTDIR=staged, NOTES=notes, PYTHON=python)
+    files = [path for path in staged.rglob("*") if not path.is_symlink()]
+    assert len(files) > 8 and all(path.stat().st_mode & (0o055 if path.is_dir() else 0o044) for path in files)
+    assert (staged / "opt/cpxd/bin/cpxd").readlink() == Path("/opt/cpxd/lib/cpxd/bin/cpxd")
+    assert (staged / "opt/cpxd/lib/cpxd/bin/cpxd").read_text() == "#!/opt/cpxd/lib/cpxd/bin/python\n"
+    assert "ExecStart=/opt/cpxd/bin/cpxd serve" in (staged / "opt/units/cpxd.service").read_text()
+    assert "module: /opt/cpxd/lib/cpxd/bin/module.so" in (staged / "opt/modules/cpxd.module").read_text()
+    said = notes.read_text().split()
+    assert any(word.endswith("[desktop]") for word in said), "without dbus-fast a screen that is locked ends no login"
+    assert "pyproject.toml" in said and "build" not in said
+    install("remove", tmp_path, DESTDIR=staged)
+    assert not [path for path in staged.rglob("*") if not path.is_dir()]
+
+
+def test_removing_leaves_nothing_behind(tmp_path: Path) -> None:
+    home, notes = tmp_path / "lib" / "cpxd", tmp_path / "notes"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python").symlink_to(sys.executable)
+    (home / "bin" / "cpxd").write_text('#!/bin/sh\necho "$@" >"$NOTES"\n')
+    (home / "bin" / "cpxd").chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "cpxd").symlink_to(home / "bin" / "cpxd")
+    for name in ("units/sockets.target.wants/cpxd.socket", "units/cpxd.service", "units/cpxd.socket", "modules/cpxd.module"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with subprocess.Popen([home / "bin" / "python", "-c", "import time; time.sleep(60)", "serve", "-"]) as service:
+        try:
+            install("remove", tmp_path, PREFIX=tmp_path, UNITS=tmp_path / "units", MODULES=tmp_path / "modules", NOTES=notes)
+            assert service.wait(5) < 0, "a service of what was removed goes with it"
+        finally:
+            service.kill()
+    assert notes.read_text().startswith("unregister")
+    assert [path.name for path in tmp_path.rglob("*") if not path.is_dir()] == ["notes"]
