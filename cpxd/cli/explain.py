@@ -14,8 +14,8 @@ from cpxd.text import printable, tr
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     text = tr("dire ce que signifie un code, et que faire", "say what a code means, and what to do")
     epilog = tr(
-        "Codes : CPX-107, CKR_PIN_LOCKED, 0xA4, 6983, 63C2, 0x80100069, SEC_ERROR_NO_TOKEN, F003, GALSS 8003…",
-        "Codes: CPX-107, CKR_PIN_LOCKED, 0xA4, 6983, 63C2, 0x80100069, SEC_ERROR_NO_TOKEN, F003, GALSS 8003…",
+        "Codes : CPX-107, CKR_PIN_LOCKED, 0xA4, 6983, 63C2, 0x80100069, SEC_ERROR_NO_TOKEN, F003, GALSS 8003, -12227…",
+        "Codes: CPX-107, CKR_PIN_LOCKED, 0xA4, 6983, 63C2, 0x80100069, SEC_ERROR_NO_TOKEN, F003, GALSS 8003, -12227…",
     )
     parser = commands.add_parser("explain", parents=[common], help=text, description=text, epilog=epilog)
     parser.add_argument("code", nargs="+", metavar="CODE")
@@ -48,6 +48,6 @@ def _run(options: argparse.Namespace) -> int:
         )
         return Exit.DONE
     for item in found:
-        title = " ".join(dict.fromkeys(part for part in (item.name, item.code) if part))
+        title = printable(asked)[:60] if item.vague else " ".join(part for part in (item.name, item.code) if part)
         show_lines([f"{title} ({FAMILIES[item.family]})", f"  {item.meaning}", f"  → {item.do}"])
     return Exit.DONE

@@ -14,6 +14,7 @@ from cpxd.doctor import contacts
 from cpxd.doctor.explain import explain, table
 from cpxd.doctor.machine import Machine
 from cpxd.doctor.report import redact
+from cpxd.pkcs11.ck import CKR
 from simulator import personas
 from simulator.lab import Lab
 
@@ -124,16 +125,35 @@ def test_a_wrong_pin_ends_the_trial(lab: Lab) -> None:
         ("69 83", "SW", "6983"),
         ("SW 63C2", "SW", "63Cx"),
         ("6110", "SW", "61xx"),
-        ("sec_error_no_token", "NSS", "SEC_ERROR_NO_TOKEN"),
+        ("SW1=0x69, SW2=0x83", "SW", "6983"),
+        ("0x63 0xC2", "SW", "63Cx"),
+        ("6FFF", "SW", "6Fxx"),
+        ("164", "CKR", "0xA4"),
+        ("pin_locked", "CKR", "0xA4"),
+        ("C_Login failed: CKR_PIN_LOCKED (0xa4)", "CKR", "0xA4"),
+        ("0x80000001", "CKR", "0x80000001"),
+        ("-2146434967", "PCSC", "0x80100069"),
+        ("sec_error_no_token", "NSS", "-8127"),
+        ("-12227", "NSS", "-12227"),
+        ("SSL_ERROR_OF_TOMORROW", "NSS", "-12xxx"),
+        ("net::ERR_BAD_SSL_CLIENT_AUTH_CERT", "NET", "-117"),
         ("F003", "SSV", "F003"),
+        ("61443", "SSV", "F003"),
+        ("SSV F614", "SSV", "F61x"),
         ("8003", "GALSS", "8003"),
+        ("32771", "GALSS", "8003"),
+        ("GALSS 1024", "GALSS", "0400"),
+        ("terminal 6B", "GALSS", "xxxx"),
+        ("107", "CPX", "CPX-107"),
     ],
 )
 def test_explain(asked: str, family: str, code: str) -> None:
     assert (family, code) in {(item.family, item.code) for item in explain(asked)}
 
 
-@pytest.mark.parametrize("asked", ["", "zut", "CPX-9999", "FFFFFFFFFFFF", "0x", "CKR_", "69", "é\x00"])
+@pytest.mark.parametrize(
+    "asked", ["", "zut", "CPX-9999", "FFFFFFFFFFFF", "0x", "CKR_", "69", "é\x00", "CPX-1079", "12345", "9" * 5000]
+)
 def test_explain_what_is_not_known(lab: Lab, asked: str) -> None:
     assert explain(asked) == []
 
@@ -147,6 +167,26 @@ def test_explain_knows_every_error_in_both_languages() -> None:
     for row in rows.values():
         assert row.meaning.fr and row.meaning.en and row.do.fr and row.do.en, row.code
         assert "{" not in row.meaning.fr + row.do.en
+
+
+def test_explain_takes_every_code_however_it_is_written() -> None:
+    for row in table():
+        if row.vague or row.family == "CPX":
+            continue
+        asked = [row.code, row.code.lower(), *([row.name, row.name.lower()] if row.name else [])]
+        if row.family in ("SW", "SSV", "GALSS"):
+            asked += [f"{row.family} {row.code}", f"0x{row.code.lower()}", f"{row.code[:2]} {row.code[2:]}"]
+        if row.family in ("CKR", "PCSC"):
+            asked.append(row.code[2:].zfill(8).lower())
+        if row.family not in ("NSS", "NET") and int(row.code, 16) > 99:
+            asked.append(str(int(row.code, 16)))
+        for text in asked:
+            assert row in explain(text), text
+
+
+def test_explain_knows_what_is_returned_over_pkcs11() -> None:
+    for answer in CKR:
+        assert [row.name for row in explain(f"0x{answer:X}")][-1:] == [f"CKR_{answer.name}"], answer
 
 
 def test_explain_as_a_command(lab: Lab) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checks, in the order in which causes come: what is first broken makes what follows meaningless.
 
-A new check: a function in the file of its family, a row in that family, its code in data/codes.csv, its fault in the fault table.
+A new check: a function in the file of its family, a row in that family, its code in data/codes.psv, its fault in the fault table.
 """
 
 from __future__ import annotations
