@@ -32,6 +32,8 @@ class VirtualCard(ABC):
     """One inserted card. Not thread-safe: the transport serialises."""
 
     contactless: ClassVar[bool] = False
+    # T=0: Le 00 asks for 256 bytes, and the card says how many there are; else it asks for whatever there is.
+    exact_le: ClassVar[bool] = False
     chainable: ClassVar[frozenset[int]] = frozenset({0x2A})
 
     def __init__(self, image: Image, state: State | None = None, *, rng: Callable[[int], bytes] | None = None) -> None:
@@ -94,7 +96,8 @@ class VirtualCard(ABC):
     def transmit(self, apdu: bytes) -> bytes:
         """Any bytes in, data and status word out; never raises."""
         try:
-            answer = self._exchange(parse(apdu))
+            # a T=0 command always has a fifth byte: what a program sends without one arrives with 00 (ISO 7816-3 12.2.2)
+            answer = self._exchange(parse(apdu + b"\0" if self.exact_le and len(apdu) == 4 else apdu))
         except Status as status:
             answer = status.sw.to_bytes(2, "big")
         except Exception:  # a fault of the simulator must not take the reader down
@@ -156,13 +159,14 @@ class VirtualCard(ABC):
 
     def _deliver(self, command: Command, data: bytes) -> bytes:
         """T=1 asks for the data with Le; T=0 has no Le behind command data and fetches them (ISO 7816-3 12.2.1)."""
-        if not data or (command.le is not None and len(data) <= command.le):
-            return data + b"\x90\x00"
-        if command.le is None:
+        if not data or command.le is None:
             self._pending = data
-            return _more(len(data))
-        if not command.data:
+            return _more(len(data)) if data else b"\x90\x00"
+        fits, short_of = len(data) <= command.le, self.exact_le and len(data) < command.le < 65536
+        if not command.data and (not fits or short_of):
             raise Status(0x6C00 | len(data) & 0xFF)
+        if fits:
+            return data + b"\x90\x00"
         self._pending = data[command.le :]
         return data[: command.le] + _more(len(self._pending))
 
@@ -201,21 +205,24 @@ class VirtualCard(ABC):
 
     def _target(self, command: Command, cursor: Cursor) -> tuple[Path, int]:
         """File and offset of READ and UPDATE BINARY: the current file, or a short identifier in P1."""
-        if command.p1 & 0x80:
+        if command.p1 & 0x80 and command.p1 & 0x60:
+            raise Status(0x6A86)
+        if command.p1 & 0x80 and command.p1 & 0x1F:  # 0: the current file
             self._move(cursor, self._files.by_sfi(cursor.df, command.p1 & 0x1F))
         if cursor.ef is None:
             raise Status(0x6986)
         return cursor.ef, command.p2 if command.p1 & 0x80 else command.p1p2
 
-    def _read_binary(self, command: Command, cursor: Cursor, *, exact: bool) -> bytes:
-        """`exact`: a short Le of 00 means 256 (T=0) and not "whatever there is"; more than there is gets 6Cxx."""
+    def _read_binary(self, command: Command, cursor: Cursor) -> bytes:
+        if command.data:
+            raise Status(0x6700)
         path, offset = self._target(command, cursor)
         self._require(self._files.rules(path, self.contactless).read)
         content = self._files.content(path)
         if offset >= max(len(content), 1):
             raise Status(0x6B00)
         rest = content[offset : offset + OUTPUT_BUFFER]
-        whatever = command.le in (None, 65536) or (command.le == 256 and not exact)
+        whatever = command.le in (None, 65536) or (command.le == 256 and not self.exact_le)
         wanted = len(rest) if whatever else command.le or 0
         if wanted > len(rest):
             raise Status(0x6C00 | len(rest) & 0xFF)

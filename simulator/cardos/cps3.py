@@ -17,8 +17,7 @@ from simulator.image import Image
 
 class Cps3(VirtualCard):
     algorithms: ClassVar[Mapping[int, frozenset[int]]] = ALGORITHMS
-    # Le 00 of a T=0 card asks for 256 bytes: with fewer, the card says how many.
-    exact_le: ClassVar[bool] = True
+    exact_le = True
 
     def __init__(self, image: Image, state: State | None = None, **options: Any) -> None:
         self._cps2ter = cps2ter.Cps2ter(image.cps2ter)
@@ -29,7 +28,7 @@ class Cps3(VirtualCard):
         )
         self._commands: dict[int, Callable[[Command], bytes]] = {
             0xA4: self._select,
-            0xB0: lambda command: self._read_binary(command, self._cursor, exact=self.exact_le),
+            0xB0: lambda command: self._read_binary(command, self._cursor),
             0xD6: lambda command: self._update_binary(command, self._cursor),
             0x20: self._verify,
             0x24: self._change,

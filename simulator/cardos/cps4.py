@@ -31,7 +31,7 @@ class Cps4(VirtualCard):
         super().__init__(image, state, **options)
         self._commands: dict[int, Callable[[Command], bytes]] = {
             0xA4: lambda command: self._select(command, self._cursor),
-            0xB0: lambda command: self._read_binary(command, self._cursor, exact=False),
+            0xB0: lambda command: self._read_binary(command, self._cursor),
             0xD6: lambda command: self._update_binary(command, self._cursor),
             0x20: self._verify,
             0x24: self._change,
@@ -83,7 +83,7 @@ class Cps4(VirtualCard):
                 return b""
             return self._select(command, self._basic)
         if command.ins == 0xB0:
-            return self._read_binary(command, self._basic, exact=False)
+            return self._read_binary(command, self._basic)
         raise Status(0x6985)
 
     def _select_applet(self, command: Command) -> bytes:

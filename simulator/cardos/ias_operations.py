@@ -90,7 +90,7 @@ class Operations:
         if command.p1p2 == 0x90A0:
             return self._hash(command.data)
         if command.p1p2 == 0x9E9A:
-            return self._sign(command.data)
+            return self._sign(command.data, command.le)
         if command.p1p2 == 0x8086:
             return self._decipher(command.data)
         raise Status(0x6A86)
@@ -101,12 +101,14 @@ class Operations:
         self._environment.digest = name, hash_input(name, data)
         return b""
 
-    def _sign(self, data: bytes) -> bytes:
-        """A hash in the data, or the one that PSO HASH left."""
+    def _sign(self, data: bytes, le: int | None) -> bytes:
+        """A hash in the data, or the one that PSO HASH left, which stays when Le is too small and the command comes again."""
         name = _SIGNATURES[self._environment.algorithm(SIGNATURE)]
         key = self._usable_key(SIGNATURE)
         if data and len(data) != hashing.size(name):
             raise Status(0x6A80)
+        if not data and le is not None and le < key.rsa.size:
+            raise Status(0x6C00 | key.rsa.size & 0xFF)
         return key.rsa.sign_digest(name, data or self._environment.take_digest(name))
 
     def _decipher(self, data: bytes) -> bytes:

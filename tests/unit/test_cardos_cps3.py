@@ -68,6 +68,56 @@ def test_read_binary(cps3: VirtualCard) -> None:
     )
 
 
+def test_a_t0_command_has_five_bytes_and_all_that_it_asks_for(cps3: VirtualCard) -> None:
+    """ISO 7816-3 12.2.2: four bytes arrive with a fifth, 00; less than P3 bytes cannot be sent, so the card says how many."""
+    run(
+        cps3,
+        """
+        00A4020C D003 = 9000
+        00B00000 = 6C0C                         # not 61: nothing is kept
+        00C00000 /0C = 6985
+        00A40304 = 6C21                         # the FCP of the MF
+        00A40304 /21 = 62*9000
+        00A40304 /00 = 6C21
+        00840000 = 6C08
+        """,
+    )
+    run(card("cps3cl"), "00A4020C D003 = 9000\n00B00000 /00 = 5A0A*9000\n00A40304 /00 = 62*9000")  # T=1
+
+
+def test_short_identifiers(cps3: VirtualCard) -> None:
+    """ISO 7816-4: 00 is the current file, bits 7 and 6 of P1 are not free; READ BINARY takes no data."""
+    run(
+        cps3,
+        """
+        00B08000 /02 = 6986
+        00A4020C D003 = 9000
+        00B08000 /02 = 5A0A9000
+        00B0DC00 /02 = 6A86
+        00B0BC00 /02 = 6A86
+        00B00000 0102 = 6700
+        00B00000 0102 /02 = 6700
+        """,
+    )
+
+
+def test_a_hash_outlives_a_wrong_le(cps3: VirtualCard) -> None:
+    """6Cxx bids the reader to send the same command again: the hash must still be there."""
+    run(
+        cps3,
+        f"""
+        {DF}
+        {LOGIN}
+        002241AA 800140 = 9000
+        002A90A0 9000 8003616263 = 9000
+        002241B6 800142 840181 = 9000
+        002A9E9A /80 = 6C00
+        002A9E9A /00 = *9000
+        002A9E9A /00 = 6985
+        """,
+    )
+
+
 def test_files_behind_the_pin(cps3: VirtualCard) -> None:
     private = "00A4090C 3F000001D1F0 = 9000\n00B00000 /18 ="
     run(cps3, f"{private} 6982\n{LOGIN}\n{private} {SECRET.hex().upper()}9000")
