@@ -21,7 +21,9 @@ PYTHON = """#!/bin/sh
 # stands for python3 and for the one of the installation: notes its arguments, makes what venv and pip would
 echo "$*" >>"$NOTES"
 case "$*" in
-  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; printf '#!%s/bin/python\n' "$3" >"$3/bin/cpxd"; echo >"$3/pyvenv.cfg" ;;
+  "-m venv "*)
+    mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo >"$3/pyvenv.cfg"
+    echo "#!$3/bin/python" >"$3/bin/cpxd" ;;
   *install*) for last; do :; done; ls "${last%%\\[*}" >>"$NOTES" ;;
   *path*) echo "$(dirname "$0")/module.so" ;;
 esac
