@@ -20,7 +20,7 @@ _ONCE = (
     "host origin content-type content-length upgrade access-control-request-method access-control-request-headers "
     "sec-websocket-protocol sec-fetch-site sec-fetch-mode sec-fetch-dest " + KEY + " " + MARK
 ).split()
-_NEVER = ("transfer-encoding", "content-encoding", "expect", "forwarded", "x-forwarded-for", "x-forwarded-host", "via")
+_NEVER = ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")
 _SITES, _MODES, _DESTS = ("cross-site", "same-site", "same-origin"), ("cors", "websocket"), ("empty", "websocket")
 _JSON = re.compile(r"application/json(?:; ?charset=utf-8)?", re.IGNORECASE)
 METHODS, HEADERS = ("GET", "POST"), (MARK, "content-type")
@@ -45,7 +45,8 @@ class Head:
 
     @property
     def websocket(self) -> bool:
-        return self.get("upgrade") is not None
+        """Another protocol that is offered (h2c) is passed over, as RFC 9110 section 7.8 lets a server do; no page offers one."""
+        return (self.get("upgrade") or "").lower() == "websocket"
 
     @property
     def preflight(self) -> bool:
@@ -70,7 +71,7 @@ def judge_own(head: Head) -> str:
     key = head.get(KEY)
     if head.method != "POST" or head.websocket or key is None or any(head.get(name) != wanted[name] for name in wanted):
         raise problems.OriginRefused()
-    if not _JSON.fullmatch(head.get("content-type") or ""):
+    if "content-encoding" in names or not _JSON.fullmatch(head.get("content-type") or ""):
         raise problems.WrongMedia()
     return key
 
@@ -96,13 +97,13 @@ def judge(head: Head, allowed: Callable[[str], bool]) -> str | None:
     _check_plain(head, names)
     origin = head.get("origin")
     if head.port is None:
-        if origin is not None or any(name.startswith("sec-fetch-") for name in names):
+        if origin is not None or "sec-fetch-site" in names:  # Node.js sends sec-fetch-mode, of these alone
             raise problems.OriginRefused()  # a browser, behind something that forwards to this socket
     else:
         if origin is None or not allowed(origin):
             raise problems.OriginRefused()
         _check_browser(head)
-    if head.method == "POST" and not _JSON.fullmatch(head.get("content-type") or ""):
+    if head.method == "POST" and ("content-encoding" in names or not _JSON.fullmatch(head.get("content-type") or "")):
         raise problems.WrongMedia()
     return origin
 
@@ -127,9 +128,9 @@ def _check_browser(head: Head) -> None:
             raise problems.OriginRefused()
     elif head.websocket:
         spoken = [word.strip() for word in (head.get("sec-websocket-protocol") or "").split(",")]
-        if head.method != "GET" or (head.get("upgrade") or "").lower() != "websocket" or PROTOCOL not in spoken:
+        if head.method != "GET" or PROTOCOL not in spoken:
             raise problems.OriginRefused()
-    elif head.get(MARK) != "1" or found[0] is None:
+    elif head.get(MARK) != "1" or found[0] is None or head.get("upgrade") is not None:
         raise problems.OriginRefused()
 
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 from cpxd import errors, log
@@ -217,19 +217,28 @@ class Http:
 
 
 async def _body(request: web.BaseRequest, route: routes.Route) -> dict[str, Any]:
-    """Raises TooLarge before anything is read, TooSlow, BadRequest."""
+    """Raises TooLarge (when a length is given, before anything is read), TooSlow, BadRequest."""
     length = request.content_length
     if (length or 0) > route.limit:
         raise problems.TooLarge(limit=route.limit)
     if route.method == "GET":
-        if length:
+        if request.can_read_body:
             raise problems.BadRequest(detail="GET")
         return {}
+    content = bytearray()
     try:
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # of the answer proper nothing is sent yet
         async with asyncio.timeout(_BODY):
-            content = await request.content.read(-1)
+            async for block in request.content.iter_any():
+                content += block
+                if len(content) > route.limit:
+                    raise problems.TooLarge(limit=route.limit)
     except TimeoutError:
         raise problems.TooSlow() from None
+    except web.RequestPayloadError:
+        raise problems.BadRequest(detail="HTTP") from None
     return schema.read(content, route.takes)
 
 
@@ -243,6 +252,8 @@ def _refusal(error: errors.CpxError, origin: str | None) -> web.Response:
     more = gate.cors(origin)
     if isinstance(error, (problems.TooMany, problems.Pending)):
         more["Retry-After"] = "1"
+    if isinstance(error, problems.WrongMethod):
+        more["Allow"] = str(error.details["allow"])
     return _json(problems.status(error), problems.as_json(error), more)
 
 

@@ -18,6 +18,7 @@ _PORTS = struct.Struct("!HH")
 _ID_END = struct.Struct("=III")  # interface, cookie
 _ID = 48  # bytes of struct inet_diag_sockid
 _ANSWER = struct.Struct("=BBBB")  # struct inet_diag_msg: family, state, timer, retrans; then the id
+_MAPPED = bytes(10) + b"\xff\xff"  # before the four bytes of an IPv4 address
 _REST = struct.Struct("=IIIII")  # expires, rqueue, wqueue, uid, inode
 _PATIENCE = 0.5  # seconds; the kernel answers within the call
 
@@ -62,13 +63,15 @@ def _found(answer: bytes, family: int, wanted: bytes) -> int | None:
         return None
     found_family, state, _, _ = _ANSWER.unpack_from(answer, _HEADER.size)
     start = _HEADER.size + _ANSWER.size
-    used = 12 if family == socket.AF_INET else len(wanted)  # ports, then addresses of 16 bytes each, of which IPv4 fills 4
-    same = answer[start : start + 4] == wanted[:4]
-    same = same and answer[start + 4 : start + 8] == wanted[4:8] and answer[start + 20 : start + 24] == wanted[20:24]
-    if used > 12:
-        same = same and answer[start : start + len(wanted)] == wanted
+    same = answer[start : start + len(wanted)] == (_mapped(wanted) if found_family != family else wanted)
     _, _, _, uid, inode = _REST.unpack_from(answer, start + _ID)
     # without a connected socket the kernel answers with a listening one of that port; without an inode nobody owns it any more
-    if found_family not in (socket.AF_INET, socket.AF_INET6) or state != _ESTABLISHED or not same or inode == 0:
+    if found_family not in (family, socket.AF_INET6) or state != _ESTABLISHED or not same or inode == 0:
         return None
     return int(uid)
+
+
+def _mapped(wanted: bytes) -> bytes:
+    """The same IPv4 connection as a client's IPv6 socket has it (RFC 4291, 2.5.5.2): Java and .NET open no other."""
+    ports, far, near = wanted[:4], wanted[4:8], wanted[20:24]
+    return ports + _MAPPED + far + _MAPPED + near

@@ -180,7 +180,7 @@ def find(method: str, path: str) -> Route:
     for route in there:
         if route.method == method:
             return route
-    raise problems.WrongMethod() if there else problems.UnknownResource()
+    raise problems.WrongMethod(allow=", ".join(route.method for route in there)) if there else problems.UnknownResource()
 
 
 def openapi(port: int) -> dict[str, Any]:

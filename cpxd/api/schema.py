@@ -12,6 +12,7 @@ from cpxd.api.problems import BadRequest
 from cpxd.text import tr
 
 Schema = Mapping[str, Any]
+_HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: JSON can spell it, no text has it (RFC 8259, section 8.2)
 _MARKS, _MOST = (b'"', b",", b"[", b"{"), 20_000  # in a whole body, names of 20 documents made of nothing else included
 
 
@@ -24,7 +25,7 @@ def body(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
 
 
-def read(content: bytes, schema: Schema) -> dict[str, Any]:
+def read(content: bytes | bytearray, schema: Schema) -> dict[str, Any]:
     """The body of a request; nothing at all is an empty object. Raises BadRequest.
 
     What is large here is one long word, a document: many small things are refused before they are made.
@@ -74,7 +75,7 @@ def _check_boolean(value: Any, schema: Schema, where: str) -> None:
 
 
 def _check_text(value: Any, schema: Schema, where: str) -> None:
-    if not isinstance(value, str) or ("enum" in schema and value not in schema["enum"]):
+    if not isinstance(value, str) or ("enum" in schema and value not in schema["enum"]) or _HALF.search(value):
         raise _bad(where)
     if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
         raise _bad(where)
