@@ -61,13 +61,15 @@ class Page:
         return await self._card.run(target.removeprefix(f"{PATH}/"), given, key)
 
     async def follow(self, key: str, request: web.BaseRequest) -> web.StreamResponse:
-        """A line at each change of the readers, as long as the key is good. The page is open as long as this is."""
+        """A line at each change of the readers, and when the screen is locked, as long as the key is good. The page is open as
+        long as this is."""
         answer = web.StreamResponse(headers={**gate.SECURITY, "Content-Type": "application/x-ndjson"})
         try:
             await answer.prepare(request)
             async with asyncio.timeout(self._keys.left(key)):
                 async for text in self._changes():
-                    await answer.write(text.encode() + b"\n")
+                    lives = [slot.life for slot in self._card.desk.hub.slots]
+                    await answer.write(json.dumps({**json.loads(text), "lives": lives}).encode() + b"\n")
         except TimeoutError:
             pass
         finally:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ sys.path += [str(Path(__file__).parents[1] / name) for name in ("api", "lab")]
 
 from api_lab import ApiLab, api_lab
 from cpxd_lab import UNBLOCK, card, tries, with_codes
+from logind import Logind
 
 from cpxd.api.words import WORDS
 
@@ -43,9 +45,20 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def door() -> Iterator[ApiLab]:
-    with api_lab(["cps-medecin:cps3"]) as lab:
-        yield lab
+def logind() -> Iterator[Logind]:
+    with tempfile.TemporaryDirectory(prefix="cpx-", dir="/tmp") as folder:
+        made = Logind(Path(folder))
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def door(logind: Logind) -> Iterator[ApiLab]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in logind.env.items():
+            patch.setenv(name, value)
+        with api_lab(["cps-medecin:cps3"]) as lab:
+            yield lab
 
 
 @pytest.fixture(scope="module", params=[OwnChromium, OwnFirefox], ids=lambda kind: kind.name)
@@ -140,6 +153,51 @@ def test_its_buttons_open_native_dialogs(door: ApiLab, browser: Own) -> None:
     assert len(with_codes(door.lab.card(0).trace)) == 1
     assert door.said().count("GETPIN") == before + 2 and "Ma carte" in door.said()
     assert f">{PIN}<" not in page
+
+
+_SITUATIONS = "document.querySelector('#h-situations + ol') !== null"
+
+
+def test_situations_are_shown_no_more_behind_a_locked_screen(door: ApiLab, browser: Own, logind: Logind) -> None:
+    inserted(door, "cps-medecin:cps3")
+    door.answers(f"* pin {PIN}")
+    shown(browser, door, NAME)
+    browser.click("situations")
+    browser.wait(f"{_TEXT}.includes('Situations lues.') && {_SITUATIONS}")
+    logind.says("lock")
+    browser.wait(f"!({_SITUATIONS}) && {_TEXT}.includes('avec le code porteur')")
+    assert NAME in browser.evaluate(_TEXT)
+
+
+def test_situations_of_a_card_that_left_meanwhile_are_not_shown(door: ApiLab, browser: Own) -> None:
+    """The answer comes when the page has been told already that the card has gone."""
+    inserted(door, "cps-medecin:cps3")
+    door.answers(f"* pin {PIN}")
+    browser.open(address(door))
+    browser.wait(f"{_TEXT}.includes({NAME!r}) && {_DONE}")
+    browser.evaluate(
+        """(() => {
+          const real = window.fetch;
+          window.held = null;
+          window.fetch = async (where, init) => {
+            const response = await real(where, init);
+            if (where.endsWith("/situations")) await new Promise((go) => { window.held = go; });
+            return response;
+          };
+        })()"""
+    )
+    browser.click("situations")
+    browser.wait("window.held !== null")
+    changes = door.ask("GET", "/v1/readers", native=True).json["readers"][0]["insertion"]
+    door.lab.remove(0)
+    limit = time.monotonic() + 20
+    while door.ask("GET", "/v1/readers", native=True).json["readers"][0]["insertion"] == changes:
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+    browser.evaluate("void setTimeout(window.held, 300)")
+    browser.wait(f"{_TEXT}.includes('CPX-103')")
+    assert NAME not in browser.evaluate("document.documentElement.outerHTML")
+    door.lab.insert(0, "cps-medecin:cps3")
 
 
 def test_a_blocked_card_is_unblocked(door: ApiLab, browser: Own, axe: str) -> None:

@@ -12,7 +12,8 @@
   const main = by("main");
   const state = { language: document.documentElement.lang, reader: null, view: null, doctor: null, busy: false };
   let said = null; // [word or pair, bad]
-  let insertion = "";
+  let insertion = "", lives = ""; // of all readers: cards put in and taken out; the same, and screens locked
+  let missed = false; // something of that happened while a dialog was open
 
   const pick = (pair) => pair[state.language === "en" ? 1 : 0];
   const t = (word, values = {}) =>
@@ -213,11 +214,12 @@
   const act = async (what, done) => {
     if (state.busy) return;
     state.busy = true;
+    missed = false;
     say("answer_dialog");
     try {
       const found = await answer(what);
       state.busy = false;
-      if (found.card) state.view = { ...state.view, ...found };
+      if (found.card && !missed) state.view = { ...state.view, ...found };
       else await look();
       say(done);
     } catch (error) {
@@ -254,11 +256,20 @@
     }
   };
 
-  const changed = async (readers) => {
-    const now = JSON.stringify(readers.map(({ id, insertion: count, state: how }) => [id, count, how]));
-    if (now === insertion) return;
-    insertion = now;
-    if (readers.some((reader) => reader.state === "reading")) return;
+  const changed = async (now) => {
+    const seen = JSON.stringify(now.readers.map(({ id, insertion: count, state: how }) => [id, count, how]));
+    const life = JSON.stringify(now.lives);
+    if (seen === insertion && life === lives) return;
+    const ended = life !== lives;
+    [insertion, lives] = [seen, life];
+    if (ended) {
+      missed = true;
+      if (state.view !== null && state.view.card) { // what the PIN opened is for who typed it, and for that card
+        state.view.card.situations = null;
+        show();
+      }
+    }
+    if (now.readers.some((reader) => reader.state === "reading")) return;
     if (state.busy) return; // what is being done looks again when it ends
     await look();
     await examine(null);
@@ -275,7 +286,7 @@
         if (done) break;
         const lines = (rest + value).split("\n");
         rest = lines.pop();
-        if (lines.length) changed(JSON.parse(lines.at(-1)).readers);
+        if (lines.length) changed(JSON.parse(lines.at(-1)));
       }
     } catch { /* said below */ }
     state.view = null; // nothing of the holder stays in a page that nobody tends
