@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from simulator.errors import LabError
+from simulator.leftovers import Watcher
 
 _START_SECONDS = 20.0
 
@@ -67,6 +68,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 [str(command), "serve"], env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
+        self._watcher = Watcher(log.parent, self.process.pid)
         try:
             self._wait()
         except BaseException:
@@ -98,3 +100,4 @@ class Daemon:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self._watcher.close()

@@ -24,6 +24,7 @@ from simulator.daemon import Daemon, free_port
 from simulator.daemon import settings as daemon_settings
 from simulator.errors import LabError
 from simulator.galss.server import Galss
+from simulator.leftovers import Watcher
 from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup, writable_in_configuration
 from simulator.pcscwire import Reader
 from simulator.timing import Delay, delay_model
@@ -128,6 +129,7 @@ class Lab:
         self._pcscd: PrivatePcscd | None = None
         self._with_galss = galss
         self.galss: Galss | None = None
+        self._watcher: Watcher | None = None
         self._with_daemon, self._dialog_pin = daemon, dialog_pin
         self.api_port, self._api_consent = free_port() if api_port is None else api_port, api_consent
         self.daemon: Daemon | None = None
@@ -151,6 +153,7 @@ class Lab:
             self._trace = TraceWriter(self._trace_path)
         self.folder = Path(tempfile.mkdtemp(prefix="cpx-", dir=_short_folder()))
         if self._with_galss:
+            self._watcher = Watcher(self.folder)  # a pcscd's keeper does as much
             self.galss = Galss(self.folder, slots=self.slots, timeout_ms=self._more["timeout_ms"])
             self.readers = [slot.name for slot in self.galss.slots]
         else:
@@ -183,6 +186,9 @@ class Lab:
                 self.galss = None
             if self.folder is not None:
                 shutil.rmtree(self.folder, ignore_errors=True)
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
             if self._trace is not None:
                 self._trace.close()
                 self._trace = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import stat
 import statistics
@@ -173,25 +174,33 @@ def test_closing_does_not_wait_for_a_busy_card() -> None:
         client.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_is_left_of_a_lab_whose_process_dies(number: signal.Signals) -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(signal.SIGKILL, ""), (signal.SIGTERM, ""), (signal.SIGKILL, "galss=True"), (signal.SIGKILL, "daemon=True")],
+)
+def test_nothing_is_left_of_a_lab_whose_process_dies(number: signal.Signals, options: str) -> None:
+    code = f"""
 import sys, time
 from scard import StubCard
 from simulator.lab import Lab
-with Lab([StubCard()]) as lab:
-    print(lab.folder, flush=True)
+with Lab([StubCard()], {options}) as lab:
+    print(lab.folder, lab.daemon.process.pid if lab.daemon else 0, flush=True)
     time.sleep(60)
 """
     here = str(Path(__file__).parent)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([here, str(Path(here).parents[1])])}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
-        folder = Path(process.stdout.readline().strip())
+        name, daemon = process.stdout.readline().split()
+        folder = Path(name)
         assert folder.is_dir() and processes(folder)
+        handle = os.pidfd_open(int(daemon)) if daemon != "0" else None
         process.send_signal(number)
         process.wait(10)
     assert gone(folder)
+    if handle is not None:
+        assert select.select([handle], [], [], 10)[0]
+        os.close(handle)
 
 
 @pytest.mark.parametrize(
