@@ -28,7 +28,7 @@ fill() { # TEMPLATE TARGET: whole or not at all
 }
 
 files() {
-  if [ -n "$dest" ]; then module=$("$dest$home/bin/python" -m cpxd.cli.main path pkcs11); else module=$("$bin" path pkcs11); fi
+  if [ -n "$dest" ]; then module=$("$dest$home/bin/python" -I -m cpxd.cli.main path pkcs11); else module=$("$bin" path pkcs11); fi
   module="${module#"$dest"}"
   fill cpxd.socket "$dest$units/cpxd.socket"
   fill cpxd.service "$dest$units/cpxd.service"
