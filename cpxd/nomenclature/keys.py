@@ -31,7 +31,7 @@ def adeli_ok(number: str) -> bool:
 
 def adeli_cabinet_ok(number: str) -> bool:
     """ADELI number of the practitioner, or of the cabinet, alone or with two digits that number the place."""
-    return adeli_ok(number[:9]) and (len(number) == 9 or (len(number) == 11 and number[9:].isdigit()))
+    return adeli_ok(number[:9]) and (len(number) == 9 or (len(number) == 11 and _digits(number[9:])))
 
 
 def finess_ok(number: str) -> bool:
@@ -44,7 +44,7 @@ def siren_ok(number: str) -> bool:
 
 def siret_ok(number: str) -> bool:
     """SIREN and a 5-digit NIC. The key runs over all 14 digits."""
-    if len(number) != 14 or not (number.isascii() and number.isdigit()):
+    if len(number) != 14 or not _digits(number):
         return False
     return luhn_ok(number) or (number.startswith(LA_POSTE) and sum(map(int, number)) % 5 == 0)
 
@@ -56,7 +56,11 @@ def rpps_ok(number: str) -> bool:
 
 def rpps_cabinet_ok(number: str) -> bool:
     """RPPS rang: the RPPS number of the practitioner, then three digits that number the place."""
-    return len(number) == 14 and number[11:].isdigit() and rpps_ok(number[:11])
+    return len(number) == 14 and _digits(number[11:]) and rpps_ok(number[:11])
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 _STRUCTURES: dict[str, Callable[[str], bool]] = {  # by type (table G07)

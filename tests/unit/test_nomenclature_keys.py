@@ -56,6 +56,8 @@ def test_person(kind: str, number: str, expected: bool | None) -> None:
         ("3", "35600000049838", False),
         ("3", "00000000029751", True),
         ("40", "x", None),
+        ("4", "99700735741٠٠٨", False),  # digits, but not ours
+        ("0", "991023763٠١", False),
     ],
 )
 def test_structure(kind: str, number: str, expected: bool | None) -> None:
