@@ -74,7 +74,7 @@ static bool length_fits(enum kind kind, CK_ULONG len)
     case ATTRIBUTES:
         return len % sizeof(CK_ATTRIBUTE) == 0;
     case MECHANISMS:
-        return len % sizeof(CK_MECHANISM_TYPE) == 0;
+        return len <= REQUEST_MAX && len % sizeof(CK_MECHANISM_TYPE) == 0;
     case BYTES:
         break;
     }

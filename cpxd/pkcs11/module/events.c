@@ -51,7 +51,7 @@ static void daemon_came(struct event_queue *queue, const struct slot_set *slots,
 {
     if (lock_take(&queue->lock) != CKR_OK)
         return;
-    if (queue->generation != 0 || queue->away)
+    if (queue->away || (queue->generation != 0 && queue->generation != generation)) /* no other caller saw it come */
         add(&queue->pending, slots);
     queue->known = *slots;
     queue->generation = generation;

@@ -208,7 +208,7 @@ static enum outcome wait_round(struct connection *connection, struct waiter *wai
     if (!hold && lead)
         connection->reading = true;
     else if (!lead && waiter->wake < 0)
-        waiter->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        waiter->wake = off_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!hold)
         lock_leave(&connection->lock);
     if (lead || waiter->wake >= 0)

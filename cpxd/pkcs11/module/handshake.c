@@ -3,6 +3,7 @@
 #include "handshake.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
@@ -38,6 +39,17 @@ enum outcome wait_ready(int fd, int cancel_fd, short events, int64_t deadline)
     }
 }
 
+int off_stdio(int fd)
+{
+    int moved;
+
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    (void)close(fd);
+    return moved;
+}
+
 /* A PIN goes to ourselves or to root, to nobody else. */
 static bool peer_is_ours(int fd)
 {
@@ -58,7 +70,7 @@ static enum outcome reach(const struct connection *connection, int64_t deadline,
     if (connection->environment->socket[0] == '\0')
         return ABSENT;
     memcpy(address.sun_path, connection->environment->socket, sizeof address.sun_path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = off_stdio(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (fd < 0)
         return ABSENT;
     while (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "handshake.h"
+
 #define LEAVE_PAUSE 1 /* ms between two looks whether the last call has left */
 
 enum state { OFF, CHANGING, READY };
@@ -38,9 +40,14 @@ static bool open_cancel_pipe(void)
 {
     if (pipe2(cancel_pipe, O_CLOEXEC | O_NONBLOCK) != 0)
         return false;
+    cancel_pipe[0] = off_stdio(cancel_pipe[0]);
+    cancel_pipe[1] = off_stdio(cancel_pipe[1]);
     if (fstat(cancel_pipe[0], &cancel_identity[0]) == 0 && fstat(cancel_pipe[1], &cancel_identity[1]) == 0)
         return true;
-    close_cancel_pipe();
+    for (int i = 0; i < 2; i++) {
+        (void)close(cancel_pipe[i]);
+        cancel_pipe[i] = -1;
+    }
     return false;
 }
 

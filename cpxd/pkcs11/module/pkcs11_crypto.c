@@ -255,7 +255,7 @@ CK_RV C_GenerateRandom(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG out_len
 {
     CK_RV rv = CKR_OK;
 
-    if (out == NULL)
+    if (out == NULL || out_len > LENGTH_MAX)
         return call_out(CALL_C_GenerateRandom, session, NULL, NULL); /* CKR_ARGUMENTS_BAD, once initialised */
     while (out_len > RANDOM_PIECE && rv == CKR_OK) {
         rv = random_piece(session, out, RANDOM_PIECE);

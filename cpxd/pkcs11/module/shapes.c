@@ -144,6 +144,8 @@ CK_RV call_update(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *in,
 {
     CK_RV rv = CKR_OK;
 
+    if (in_len > LENGTH_MAX)
+        in = NULL;
     while (in != NULL && in_len > PIECE && rv == CKR_OK) {
         rv = call_in(id, session, in, PIECE);
         in += PIECE;
@@ -164,6 +166,8 @@ CK_RV call_whole(enum call_id whole, enum call_id update, enum call_id final, CK
     CK_ULONG needed = 0;
     CK_RV rv;
 
+    if (in_len > LENGTH_MAX)
+        in = NULL;
     if (in == NULL || in_len <= PIECE || out_len == NULL)
         return call_in_out(whole, session, in, in_len, out, out_len, 0);
     if (out == NULL)
@@ -185,6 +189,8 @@ CK_RV call_verify(CK_SESSION_HANDLE session, const CK_BYTE *in, CK_ULONG in_len,
 {
     CK_RV rv;
 
+    if (in_len > LENGTH_MAX)
+        in = NULL;
     if (in == NULL || in_len <= PIECE)
         return call_in_in(CALL_C_Verify, session, in, in_len, signature, signature_len);
     rv = call_update(CALL_C_VerifyUpdate, session, in, in_len);

@@ -21,6 +21,9 @@ CK_RV call_in_out(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *in,
                   CK_ULONG *out_len, CK_FLAGS cancels);
 CK_RV call_cancel(CK_SESSION_HANDLE session, CK_FLAGS flags);
 
+/* Nothing in memory is longer: a length of more is a mistake of the host, and its data is not looked at. */
+#define LENGTH_MAX ((CK_ULONG)1 << 47)
+
 /* An Update call whose data may be longer than a frame: sent in pieces. */
 CK_RV call_update(enum call_id id, CK_SESSION_HANDLE session, const CK_BYTE *in, CK_ULONG in_len);
 /* The same for a call that takes all data at once and returns a short result: beyond a frame, its Update and Final. */

@@ -184,6 +184,32 @@ static void large(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private_key, CK_OB
     free(data);
 }
 
+/* What no host means: nothing is read or written there, and the session goes on. */
+static void lengths(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private_key)
+{
+    static const CK_ULONG WRONG[] = {~0UL, (CK_ULONG)1 << 60};
+    CK_MECHANISM sha256 = {0x250, NULL, 0}, sign = {0x40, NULL, 0};
+    CK_BYTE data[8] = {0}, out[256];
+    CK_ULONG len = sizeof out;
+
+    OK(C_DigestInit(session, &sha256));
+    for (size_t i = 0; i < sizeof WRONG / sizeof WRONG[0]; i++) {
+        CK_ATTRIBUTE list = {CKA_ALLOWED_MECHANISMS, data, WRONG[i]};
+
+        CHECK(C_Digest(session, data, WRONG[i], out, &len) == CKR_ARGUMENTS_BAD);
+        CHECK(C_DigestUpdate(session, data, WRONG[i]) == CKR_ARGUMENTS_BAD);
+        CHECK(C_Verify(session, data, WRONG[i], out, sizeof out) == CKR_ARGUMENTS_BAD);
+        CHECK(C_SeedRandom(session, data, WRONG[i]) == CKR_ARGUMENTS_BAD);
+        CHECK(C_GenerateRandom(session, out, WRONG[i]) == CKR_ARGUMENTS_BAD);
+        CHECK(C_FindObjectsInit(session, &list, 1) == CKR_ATTRIBUTE_VALUE_INVALID);
+    }
+    OK(C_Digest(session, data, sizeof data, out, &len));
+    len = sizeof out;
+    OK(C_SignInit(session, &sign, private_key));
+    CHECK(C_Sign(session, data, WRONG[0], out, &len) == CKR_ARGUMENTS_BAD);
+    OK(C_Sign(session, data, sizeof data, out, &len));
+}
+
 static void attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE private_key)
 {
     CK_ULONG class = 0, type = 0, half = 0;
@@ -263,6 +289,7 @@ static void work(void)
     private_key = generate(session, &public_key);
     buffers(session, private_key, public_key);
     large(session, private_key, public_key);
+    lengths(session, private_key);
     attributes(session, private_key);
     templates(session);
     OK(C_GenerateRandom(session, random, sizeof random));

@@ -44,6 +44,31 @@ def test_waiting_is_interrupted_by_finalize(module_path: Path, socket_path: Path
             peer.close()
 
 
+def test_threads_that_begin_to_wait_at_once_see_no_event_in_each_other(module_path: Path, socket_path: Path) -> None:
+    speak = simple_token({})
+    held: list[Request] = []
+
+    def serve(link: Link, request: Request) -> None:
+        if request.call == 4:
+            held.append(request)
+            if len(held) == 2:  # both know of no slot yet
+                for each in held:
+                    speak(link, each)
+        elif request.call != 65:
+            speak(link, request)
+
+    module = Module(module_path)
+    with StandIn(socket_path, serve) as peer, initialized(module, OS_LOCKING):
+        waiting = [in_thread(lambda: event_after(module)[0]) for _ in range(2)]
+        until = time.monotonic() + 5
+        while sum(request.call == 65 for request in peer.requests) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert [result for _, result in waiting] == [[], []]
+    for thread, result in waiting:
+        thread.join()
+        assert result == [p11.NOT_INITIALIZED]
+
+
 def test_events_have_their_own_connection(module: Module, socket_path: Path) -> None:
     with StandIn(socket_path, simple_token({65: body(65, b"u", number(7))})) as peer:
         session = module.open(7)

@@ -313,6 +313,24 @@ def test_a_host_that_closes_what_it_did_not_open(module_path: Path, stock: Stock
     assert (again, kept, initialize, slots) == (0, 20, 0, 2)
 
 
+WITHOUT_STDIO = """
+import os
+out = os.dup(1)
+os.closerange(0, 3)
+m("C_Initialize", None)
+session = m.open(m.slots()[0])
+taken = [number for number in range(3) if os.path.exists(f"/proc/self/fd/{number}")]
+rv = m.session_info(session)
+os.dup2(out, 1)
+print(rv, len(taken))
+"""
+
+
+def test_a_host_that_closed_its_standard_files(module_path: Path, stock: Stock) -> None:
+    """What it prints then goes nowhere, not to the daemon."""
+    assert run_child(WITHOUT_STDIO, stock.environment, module_path) == "0 0\n"
+
+
 @pytest.mark.parametrize("rounds", [30])
 def test_initialize_again_and_again_leaks_no_descriptor(module_path: Path, stock: Stock, rounds: int) -> None:
     module = Module(module_path)
