@@ -52,6 +52,9 @@ def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime, held: Ev
     """The report on one signature. What the document holds tells about revocation, else what is `held`, else `fetch` is asked."""
     opinion = _Opinion()
     signer = _decoded(found.certificate)
+    if found.unjudged is not None:
+        opinion.lower("indeterminate", *found.unjudged)
+        return _report(found, opinion, signer, now, path=Path(()), revoked=_UNKNOWN, level="")
     if found.broken or signer is None:
         reason = found.broken or "certificate"
         opinion.lower(

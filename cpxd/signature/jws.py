@@ -14,7 +14,7 @@ from typing import Any
 
 from cpxd.record.certificate import parse_certificate
 from cpxd.record.errors import RecordError
-from cpxd.signature.signeddata import MOST_CERTIFICATES, BadSignature
+from cpxd.signature.signeddata import MOST_CERTIFICATES, BadSignature, NotJudged, unusual
 from cpxd.signature.signer import Padding, Signer, verify_rsa
 
 _ALGORITHMS: dict[str, tuple[Padding, str]] = {
@@ -28,7 +28,9 @@ _ALGORITHMS: dict[str, tuple[Padding, str]] = {
 _NAME_OF: dict[Padding, str] = {"pkcs1": "RS256", "pss": "PS256"}
 _URL64 = re.compile(rb"[A-Za-z0-9_-]+\Z")
 MAX_JWS = 16 << 20  # bytes
-_HEADER_NAMES = {"alg", "x5c", "typ", "cty", "x5t#S256", "kid", "iat"}
+_OTHER_ALGORITHMS = {"ES256", "ES384", "ES512", "ES256K", "EdDSA"}
+# they name another key than x5c does, or change what is signed: who reads one reads another signature (RFC 7515 §4.1)
+_REFUSED = {"jku", "jwk", "x5u", "x5t", "crit", "b64"}
 
 
 def sign(payload: bytes, signer: Signer, *, chain: Iterable[bytes] = (), kind: str = "") -> bytes:
@@ -53,8 +55,9 @@ class JwsPart:
 
 
 def looks_like(content: bytes) -> bool:
+    """Whether it has the shape; what is signed may be empty."""
     parts = content.strip().split(b".")
-    return len(parts) == 3 and all(_URL64.match(part) for part in parts)
+    return len(parts) == 3 and all(_URL64.match(part) for part in (parts[0], parts[1] or b"-", parts[2]))
 
 
 def verify(content: bytes) -> JwsPart:
@@ -62,6 +65,10 @@ def verify(content: bytes) -> JwsPart:
     try:
         head, payload, value = content.removesuffix(b"\n").split(b".")
         header = json.loads(_decode(head), object_pairs_hook=_once)
+        if header["alg"] in _OTHER_ALGORITHMS:
+            raise unusual(header["alg"])
+        if not header.keys() & {"x5c", *_REFUSED}:
+            raise NotJudged("le certificat du signataire n'est pas joint (x5c)", "the signer's certificate is not enclosed (x5c)")
         if len(header["x5c"]) > MOST_CERTIFICATES:
             raise ValueError("certificates")
         certificates = tuple(base64.b64decode(text, validate=True) for text in header["x5c"])
@@ -70,7 +77,7 @@ def verify(content: bytes) -> JwsPart:
         signature, body = _decode(value), _decode(payload) if payload else b""
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, binascii.Error, RecordError):
         raise BadSignature("JWS") from None
-    if "crit" in header or not set(header) <= _HEADER_NAMES:
+    if header.keys() & _REFUSED:
         raise BadSignature("JWS header")
     if header.get("x5t#S256", thumb := _encode(hashlib.sha256(certificates[0]).digest()).decode()) != thumb:
         raise BadSignature("x5t#S256")

@@ -15,7 +15,7 @@ from asn1crypto import parser
 from cpxd.signature import timestamp
 from cpxd.signature.evidence import Evidence
 from cpxd.signature.pades import MAX_PDF
-from cpxd.signature.reading import of_part, stamp_of
+from cpxd.signature.reading import failed, of_part, stamp_of
 from cpxd.signature.report import Found
 from cpxd.signature.signeddata import BadSignature, verify_signed_data
 from cpxd.signature.timestamp import Stamp
@@ -77,7 +77,7 @@ def _read(content: bytes, item: EmbeddedPdfSignature, *, is_last: bool) -> _Read
     try:
         span = _span(content, item)
         if _is_stamp(item):
-            stamp = timestamp.verify(span.contents, hashlib.sha256(span.signed).digest())
+            stamp = timestamp.verify_over(span.contents, span.signed)
             return _Read(Found("DocTimeStamp", "" if _unchanged(item) else "changed"), stamp)
         part = verify_signed_data(span.contents, lambda name: hashlib.new(name, span.signed).digest())
         stamp_, doubts = stamp_of(part)
@@ -88,14 +88,13 @@ def _read(content: bytes, item: EmbeddedPdfSignature, *, is_last: bool) -> _Read
             covers = Text("le document tel qu'il était alors", "the document as it was then")
         if is_last and not span.whole and not _only_proofs_follow(content, item):
             doubts += (_ADDED,)
-        if not part.bound:
-            doubts += (Text("le certificat n'est pas lié à la signature (pas PAdES)", "the certificate is not bound (no PAdES)"),)
         claimed = item.self_reported_timestamp
         if claimed is not None and claimed.tzinfo is None:
             claimed = claimed.replace(tzinfo=UTC)
-        return _Read(replace(of_part(NAME, part), stamp=stamp_, doubts=doubts, covers=covers, signing_time=claimed))
+        name = NAME if part.bound else "PDF"
+        return _Read(replace(of_part(name, part), stamp=stamp_, doubts=doubts, covers=covers, signing_time=claimed))
     except BadSignature as error:
-        return _Read(Found(NAME, str(error)))
+        return _Read(failed(NAME, error))
     except Exception as error:  # pyHanko on hostile structures: many kinds, one meaning
         return _Read(Found(NAME, f"structure: {type(error).__name__}"))
 

@@ -13,7 +13,7 @@ from lxml import etree
 
 from cpxd.signature import jws, smime, timestamp, vihf, xades, xmldsig
 from cpxd.signature.report import Found
-from cpxd.signature.signeddata import BadSignature, DigestOf, SignedPart, verify_signed_data
+from cpxd.signature.signeddata import BadSignature, DigestOf, NoContent, NoSigner, NotJudged, SignedPart, verify_signed_data
 from cpxd.signature.timestamp import Stamp
 from cpxd.signature.xmlsafe import BadXml, Element, loose_nodes, parse
 from cpxd.text import Text, tr
@@ -37,7 +37,7 @@ def read(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:
         (b"%PDF-" in content[:1024], lambda: _read_pdf(content)),
         (start[:1] == b"<", lambda: _read_xml(content, beside)),
         (start[:5] == b"-----" or content[:1] == b"\x30", lambda: (_read_cms(content, beside),)),
-        (jws.looks_like(content), lambda: (_read_jws(content),)),
+        (jws.looks_like(content), lambda: (_read_jws(content, beside),)),
         (bool(_HEADER.match(start)), lambda: (_read_mail(content),)),
     )
     for matches, reader in kinds:
@@ -63,8 +63,10 @@ def _read_cms(content: bytes, beside: DigestOf | None) -> Found:
     try:
         part = _verify_either(der, beside)
         stamp, doubts = stamp_of(part)
+    except NoSigner as error:
+        raise NotSigned(str(error.reason)) from None
     except BadSignature as error:
-        return Found("CMS", str(error))
+        return failed("CMS", error)
     form = (
         Text("le document joint", "the document beside it")
         if part.content is None
@@ -74,12 +76,21 @@ def _read_cms(content: bytes, beside: DigestOf | None) -> Found:
 
 
 def _verify_either(der: bytes, beside: DigestOf | None) -> SignedPart:
+    """The content may be inside; a document that is beside it as well must be the same."""
     try:
-        return verify_signed_data(der, None)
-    except BadSignature as error:
-        if beside is None or "missing" not in str(error):
+        part = verify_signed_data(der, None)
+    except NoContent:
+        if beside is None:
             raise
-    return verify_signed_data(der, beside)
+        return verify_signed_data(der, beside)
+    if beside is not None and beside(part.hash_name) != hashlib.new(part.hash_name, part.content or b"").digest():
+        raise BadSignature("the document beside it is not the one inside")
+    return part
+
+
+def failed(name: str, error: Exception) -> Found:
+    """A signature that is wrong, or that nobody can tell about here."""
+    return Found(name, unjudged=error.reason) if isinstance(error, NotJudged) else Found(name, str(error))
 
 
 def of_part(name: str, part: SignedPart) -> Found:
@@ -101,14 +112,23 @@ def stamp_of(part: SignedPart) -> tuple[Stamp | None, tuple[Text, ...]]:
         return None, doubts
     if len(part.tokens) > 1:
         return None, (*doubts, _SECOND_STAMP)
-    return timestamp.verify_over(part.tokens[0], part.value), doubts
+    try:
+        return timestamp.verify_over(part.tokens[0], part.value), doubts
+    except NotJudged as error:
+        return None, (*doubts, _unjudged_stamp(error))
 
 
-def _read_jws(content: bytes) -> Found:
+def _unjudged_stamp(error: NotJudged) -> Text:
+    return Text(f"horodatage : {error.reason.fr}", f"time stamp: {error.reason.en}")
+
+
+def _read_jws(content: bytes, beside: DigestOf | None) -> Found:
     try:
         part = jws.verify(content)
+        if beside is not None and beside("sha256") != hashlib.sha256(part.payload).digest():
+            raise BadSignature("the document beside it is not the one inside")
     except BadSignature as error:
-        return Found("JWS", str(error))
+        return failed("JWS", error)
     return Found(
         "JWS",
         covers=Text("le contenu du JWS", "the content of the JWS"),
@@ -129,7 +149,7 @@ def _read_mail(content: bytes) -> Found:
     except BadSignature as error:
         if str(error) == "multipart/signed":
             raise NotSigned(tr("message non signé", "the message is not signed")) from None
-        return Found("S/MIME", str(error))
+        return failed("S/MIME", error)
     if changed:
         names = ", ".join(changed)
         doubts += (Text(f"en-têtes que la signature ne couvre pas : {names}", f"headers not covered by the signature: {names}"),)
@@ -161,7 +181,7 @@ def _read_xml(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:
     try:
         return (_read_signature(signatures[0], name, beside),)
     except (BadSignature, BadXml) as error:
-        return (Found(name, str(error)),)
+        return (failed(name, error),)
 
 
 def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> Found:
@@ -184,7 +204,12 @@ def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> F
     if properties is None:
         return found
     doubts += tuple(Text(f"propriété non signée : {s}", f"unsigned property: {s}") for s in properties.strange)
-    stamp = timestamp.verify_over(properties.token, properties.stamped) if properties.token is not None else None
+    stamp = None
+    if properties.token is not None:
+        try:
+            stamp = timestamp.verify_over(properties.token, properties.stamped)
+        except NotJudged as error:
+            doubts += (_unjudged_stamp(error),)
     return replace(found, signing_time=properties.signing_time, stamp=stamp, doubts=doubts)
 
 

@@ -24,10 +24,13 @@ _NOTHING = Evidence()
 
 @dataclass(frozen=True)
 class Found:
-    """A signature as it stands in a document, before anybody is believed. `broken`: why it is mathematically wrong, or ""."""
+    """A signature as it stands in a document, before anybody is believed. `broken`: why it is mathematically wrong, or "".
+    `unjudged`: why that cannot be said here.
+    """
 
     format: str
     broken: str = ""
+    unjudged: Text | None = None
     covers: Text = _DOCUMENT
     certificate: bytes = b""
     certificates: tuple[bytes, ...] = ()

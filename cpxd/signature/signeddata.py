@@ -21,16 +21,55 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from cpxd.record.certificate import parse_certificate
 from cpxd.record.errors import RecordError
+from cpxd.signature import ber
 from cpxd.signature.evidence import Evidence
-from cpxd.signature.signer import Padding, verify_rsa
+from cpxd.signature.signer import Padding, rsa_bits, verify_rsa
+from cpxd.text import Text
 
 HASHES: dict[str, hashes.HashAlgorithm] = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 DigestOf = Callable[[str], bytes]  # hash name → hash of the content
 MOST_CERTIFICATES, _MOST_LISTS = 32, 64  # a path has four or five; more would only make somebody wait
 
 
+LEAST_RSA = 2048  # bits
+# what signatures are really made with, or were: refused for what it is, not as if the document had been changed
+_OTHER_HASHES = {"md5", "sha1", "sha224", "sha512_224", "sha512_256", "sha3_224", "sha3_256", "sha3_384", "sha3_512"}
+_OTHER_KEYS = {"ed25519", "ed448", "dsa", "sha1_dsa", "sha224_dsa", "sha256_dsa"}
+
+
 class BadSignature(Exception):
     """The signature is wrong, or its structure is not one of ours. `str()` is a short technical reason."""
+
+
+class NotJudged(BadSignature):
+    """A signature that cannot be checked here: nothing says that it is wrong. `reason` is for a person."""
+
+    def __init__(self, fr: str, en: str) -> None:
+        super().__init__(en)
+        self.reason = Text(fr, en)
+
+
+class NoContent(NotJudged):
+    """The document of a detached signature is not at hand."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "le document signé n'est pas dans la signature, ni à côté : --content le donne",
+            "the signed document is neither in the signature nor beside it: --content gives it",
+        )
+
+
+class NoSigner(BadSignature):
+    """A CMS that nobody signed: certificates alone, or something encrypted. `reason` is for a person."""
+
+    def __init__(self, fr: str, en: str) -> None:
+        super().__init__(en)
+        self.reason = Text(fr, en)
+
+
+def unusual(name: str) -> NotJudged:
+    """An algorithm, or a key, that is too weak to prove anything, or unknown here."""
+    return NotJudged(f"{name} : trop faible, ou non pris en charge ici", f"{name}: too weak, or not known here")
 
 
 @dataclass(frozen=True)
@@ -61,19 +100,19 @@ def verify_signed_data(der: bytes, digest_of: DigestOf | None, *, content_type: 
 
 
 def _verify(der: bytes, digest_of: DigestOf | None, content_type: str) -> SignedPart:
-    info = cms.ContentInfo.load(der, strict=True)
-    _must(info["content_type"].native == "signed_data", "not a SignedData")
-    signed = info["content"]
-    _must(len(signed["signer_infos"]) == 1, "not exactly one signer")
-    signer = signed["signer_infos"][0]
-    for part in (info, signed, signer, signed["encap_content_info"]):
-        _must(_nothing_more(part), "bytes that belong to nothing")
-    _must(signed["encap_content_info"]["content_type"].native == content_type, "content type")
+    signed, signer = _only_signer(ber.definite(der))
+    attributes = _attributes(signer)
+    kind = signed["encap_content_info"]["content_type"].native
+    _must(_single(attributes, "content_type").native == kind, "content type attribute")
+    if kind != content_type:
+        raise NotJudged(f"contenu d'une autre sorte ({kind})", f"content of another kind ({kind})")
     content = _content(signed)
     _must(content is None or digest_of is None, "content both inside and beside")
+    kinds = [algorithm["algorithm"].native for algorithm in signed["digest_algorithms"]]
+    _must(signer["digest_algorithm"]["algorithm"].native in kinds, "digest algorithms")
     hash_name = _hash(signer["digest_algorithm"])
     _must(hash_name in [_hash(a) for a in signed["digest_algorithms"]], "digest algorithms")
-    certificates = _certificates(signed)
+    evidence, certificates = _evidence(signed), _certificates(signed)
     certificate = _chosen(signer, certificates)
     _check_versions(signed, signer, content_type)
     if content is not None:
@@ -81,9 +120,7 @@ def _verify(der: bytes, digest_of: DigestOf | None, content_type: str) -> Signed
     elif digest_of is not None:
         digest = digest_of(hash_name)
     else:
-        raise BadSignature("the content is missing")
-    attributes = _attributes(signer)
-    _must(_single(attributes, "content_type").native == content_type, "content type attribute")
+        raise NoContent
     _must(_single(attributes, "message_digest").native == digest, "message digest")
     bound = _bound(attributes, certificate)
     value = signer["signature"].native
@@ -95,7 +132,7 @@ def _verify(der: bytes, digest_of: DigestOf | None, content_type: str) -> Signed
         content=content,
         certificate=certificate,
         certificates=certificates,
-        evidence=_evidence(signed),
+        evidence=evidence,
         signing_time=None if time is None else _single(attributes, "signing_time").native,
         bound=bound,
         padding=padding,
@@ -104,6 +141,23 @@ def _verify(der: bytes, digest_of: DigestOf | None, content_type: str) -> Signed
         tokens=tuple(t.dump() for t in unsigned.pop("signature_time_stamp_token", ())),
         strange=tuple(unsigned),
     )
+
+
+def _only_signer(der: bytes) -> tuple[cms.SignedData, cms.SignerInfo]:
+    info = cms.ContentInfo.load(der, strict=True)
+    if info["content_type"].native != "signed_data":
+        raise NoSigner("rien n'y est signé (chiffré ?)", "nothing in it is signed (encrypted?)")
+    signed = info["content"]
+    if len(signed["signer_infos"]) == 0:
+        raise NoSigner("des certificats sans signature", "certificates without a signature")
+    if len(signed["signer_infos"]) > 1:
+        raise NotJudged(
+            "plusieurs signataires dans un même CMS : non pris en charge", "several signers in one CMS: not supported"
+        )
+    signer = signed["signer_infos"][0]
+    for part in (info, signed, signer, signed["encap_content_info"]):
+        _must(_nothing_more(part), "bytes that belong to nothing")
+    return signed, signer
 
 
 def _must(condition: bool, reason: str) -> None:
@@ -127,6 +181,8 @@ def _content(signed: cms.SignedData) -> bytes | None:
 
 def _hash(algorithm: algos.DigestAlgorithm) -> str:
     name = algorithm["algorithm"].native
+    if name in _OTHER_HASHES:
+        raise unusual(name)
     _must(name in HASHES, f"hash {name}")
     _must(_absent(algorithm["parameters"]) or isinstance(algorithm["parameters"], core.Null), "hash parameters")
     return str(name)
@@ -147,6 +203,8 @@ def _chosen(signer: cms.SignerInfo, certificates: tuple[bytes, ...]) -> bytes:
     from cpxd.signature.trust import asn1
 
     sid = signer["sid"]
+    if not certificates:
+        raise NotJudged("le certificat du signataire n'est pas joint", "the signer's certificate is not enclosed")
     for der in certificates:
         certificate = asn1(der)
         if sid.name == "issuer_and_serial_number":
@@ -169,7 +227,8 @@ def _check_versions(signed: cms.SignedData, signer: cms.SignerInfo, content_type
 
 
 def _attributes(signer: cms.SignerInfo) -> dict[str, Any]:
-    _must(not _absent(signer["signed_attrs"]), "no signed attributes")
+    if _absent(signer["signed_attrs"]):  # what is signed then may be the attributes of another signature
+        raise NotJudged("signature sans attributs signés : non prise en charge", "no signed attributes: not supported")
     found: dict[str, Any] = {}
     for attribute in signer["signed_attrs"]:
         name = attribute["type"].native
@@ -204,6 +263,8 @@ def _check_value(
         spki = parse_certificate(certificate).spki
     except RecordError:
         raise BadSignature("the signer's certificate") from None
+    if name in _OTHER_KEYS or 0 < rsa_bits(spki) < LEAST_RSA:
+        raise unusual(name if name in _OTHER_KEYS else f"RSA {rsa_bits(spki)}")
     if name == "rsassa_pss":
         salt = _pss_salt(algorithm["parameters"], hash_name)
         _must(verify_rsa(spki, "pss", digest, value, hash_name=hash_name, salt=salt), "signature value")
@@ -219,7 +280,7 @@ def _check_value(
 
 def _pss_salt(parameters: Any, hash_name: str) -> int:
     mask = parameters["mask_gen_algorithm"]
-    _must(_hash(parameters["hash_algorithm"]) == hash_name, "PSS hash")
+    _must(parameters["hash_algorithm"]["algorithm"].native == hash_name == _hash(parameters["hash_algorithm"]), "PSS hash")
     _must(mask["algorithm"].native == "mgf1" and _hash(mask["parameters"]) == hash_name, "PSS mask")
     _must(parameters["trailer_field"].native in (1, "trailer_field_bc"), "PSS trailer")
     return int(parameters["salt_length"].native)

@@ -85,6 +85,17 @@ def _our_salt(padding: asymmetric.PSS) -> bool:
     return padding._salt_length in (SALT, asymmetric.PSS.DIGEST_LENGTH)
 
 
+def rsa_bits(spki: bytes) -> int:
+    """The size of an RSA key; 0 for any other."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    try:
+        key = serialization.load_der_public_key(spki)
+    except (ValueError, UnsupportedAlgorithm):
+        return 0
+    return key.key_size if isinstance(key, rsa.RSAPublicKey) else 0
+
+
 def verify_rsa(
     spki: bytes, padding: Padding, digest: bytes, signature: bytes, *, hash_name: str = "sha256", salt: int = SALT
 ) -> bool:

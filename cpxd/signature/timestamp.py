@@ -14,7 +14,7 @@ from asn1crypto import cms, tsp
 from cpxd import errors
 from cpxd.signature.fetch import Fetch, FetchError
 from cpxd.signature.revocation import now_utc
-from cpxd.signature.signeddata import BadSignature, SignedPart, verify_signed_data
+from cpxd.signature.signeddata import HASHES, BadSignature, DigestOf, SignedPart, unusual, verify_signed_data
 from cpxd.signature.trust import asn1
 from cpxd.text import tr
 
@@ -45,7 +45,7 @@ def request(url: str, digest: bytes, fetch: Fetch) -> Stamp:
 def checked(token: bytes, digest: bytes) -> Stamp:
     """A token just received, refused when it is wrong. Raises StampFailed, WrongClock."""
     try:
-        stamp = verify(token, digest)
+        stamp = verify(token, lambda name: digest if name == "sha256" else b"")
     except BadSignature as error:
         raise errors.StampFailed(reason=error) from None
     now = now_utc()
@@ -78,8 +78,8 @@ def client(url: str, fetch: Fetch) -> TimeStamper:
     return Client()
 
 
-def verify(token: bytes, digest: bytes) -> Stamp:
-    """The time of a token over a SHA-256 hash. Raises BadSignature.
+def verify(token: bytes, digest_of: DigestOf) -> Stamp:
+    """The time of a token over what has these hashes. Raises BadSignature.
 
     Trust in the authority is not judged here.
     """
@@ -91,7 +91,9 @@ def verify(token: bytes, digest: bytes) -> Stamp:
         time = info["gen_time"].native
     except (ValueError, TypeError, KeyError) as error:
         raise BadSignature(f"TSTInfo: {type(error).__name__}") from None
-    if algorithm != "sha256" or hashed != digest:
+    if algorithm not in HASHES:
+        raise unusual(algorithm)
+    if hashed != digest_of(algorithm):
         raise BadSignature("message imprint")
     _check_usage(part)
     return Stamp(time, part.certificate, part.certificates, token)
@@ -99,7 +101,7 @@ def verify(token: bytes, digest: bytes) -> Stamp:
 
 def verify_over(token: bytes, content: bytes) -> Stamp:
     """As `verify`, over content."""
-    return verify(token, hashlib.sha256(content).digest())
+    return verify(token, lambda name: hashlib.new(name, content).digest())
 
 
 def _check_usage(part: SignedPart) -> None:

@@ -229,4 +229,4 @@ def test_lengths_that_reach_into_the_padding_of_a_pdf(plain: SoftSigner, trust: 
             found = reading.read(bytes(changed), None)
         except NotSigned:
             continue
-        assert all(one.broken for one in found), position - start * 8
+        assert all(one.broken or one.unjudged for one in found), position - start * 8

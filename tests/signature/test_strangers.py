@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What other programs sign: the verdict is true, and so are its words. Nothing is called changed that was not."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from judges import Judges
+from signers import SoftSigner
+
+from cpxd.config import Settings
+from cpxd.service import verifying
+from cpxd.signature import ber
+from cpxd.signature.reading import NotSigned, read
+from cpxd.signature.report import Report
+from simulator.pki import TestPki
+
+TEXT = b"Compte rendu\r\nTout va bien\r\n"
+
+
+@pytest.fixture(scope="module")
+def folder(pki: TestPki, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two keys and their certificates, a document."""
+    folder = tmp_path_factory.mktemp("strangers")
+    for number, persona in enumerate(("cps-medecin", "cps-infirmier")):
+        one = SoftSigner(pki, persona)
+        key = one.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / f"k{number}.pem").write_bytes(key)
+        certificate = x509.load_der_x509_certificate(one.certificate)
+        (folder / f"c{number}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (folder / "d.txt").write_bytes(TEXT)
+    return folder
+
+
+def openssl(folder: Path, line: str, name: str) -> Path:
+    sign = "openssl cms -sign -signer c0.pem -inkey k0.pem -in d.txt -binary -outform DER"
+    subprocess.run([*sign.split(), *line.split(), "-out", name], cwd=folder, check=True, capture_output=True)
+    return folder / name
+
+
+def verify(path: Path, exported: Path, content: Path | None = None) -> Report:
+    settings = Settings(sign_trust=str(exported / "ca.pem"), revocation_folder=str(exported))
+    (report,) = verifying.verify(path, settings, content=content, offline=True, now=datetime.now(UTC))
+    return report
+
+
+RIGHT = [
+    *("", "-stream", "-keyid", "-cades", "-nosmimecap", "-md sha384", "-md sha512", "-md sha512 -stream"),
+    *("-keyopt rsa_padding_mode:pss", "-md sha512 -keyopt rsa_padding_mode:pss"),
+    *("-keyopt rsa_padding_mode:pss -keyopt rsa_pss_saltlen:-1", "-receipt_request_all -receipt_request_to a@b.example"),
+]
+
+
+@pytest.mark.parametrize("line", RIGHT)
+@pytest.mark.parametrize("form", ["", "-nodetach"])
+def test_right_ones_of_openssl(folder: Path, exported: Path, line: str, form: str) -> None:
+    path = openssl(folder, f"{line} {form}", "a.p7s")
+    beside = None if form else folder / "d.txt"
+    assert verify(path, exported, beside).verdict == "valid"
+    changed = bytearray(path.read_bytes())
+    changed[-9] ^= 1
+    path.write_bytes(changed)
+    assert verify(path, exported, beside).verdict == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("-md sha1", "sha1"),
+        ("-md sha224", "sha224"),
+        ("-md sha3-256", "sha3_256"),
+        ("-keyopt rsa_padding_mode:pss -keyopt rsa_mgf1_md:sha1", "sha1"),
+        ("-noattr", "no signed attributes"),
+        ("-nocerts", "the signer's certificate is not enclosed"),
+        ("-signer c1.pem -inkey k1.pem", "several signers"),
+        ("-econtent_type 1.2.3.4", "1.2.3.4"),
+    ],
+)
+def test_what_is_not_judged_is_said(folder: Path, exported: Path, line: str, words: str) -> None:
+    report = verify(openssl(folder, f"{line} -nodetach", "b.p7m"), exported)
+    assert report.verdict == "indeterminate" and words in report.reasons[0].en
+
+
+def test_the_document_is_not_there(folder: Path, exported: Path) -> None:
+    path = openssl(folder, "", "alone.p7s")
+    report = verify(path, exported)
+    assert report.verdict == "indeterminate" and "--content" in report.reasons[0].fr
+
+
+def test_another_document_is_beside_it(folder: Path, exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_bytes(TEXT + b"!")
+    for line in ("", "-nodetach", "-nodetach -stream"):
+        path = openssl(folder, line, "c.p7m")
+        assert verify(path, exported, folder / "d.txt").verdict == "valid"
+        assert verify(path, exported, tmp_path / "other.txt").verdict == "invalid"
+
+
+def test_certificates_alone_are_no_signature(folder: Path) -> None:
+    line = "openssl crl2pkcs7 -nocrl -certfile c0.pem -outform DER -out certs.p7b"
+    subprocess.run(line.split(), cwd=folder, check=True)
+    with pytest.raises(NotSigned, match=r"certificats sans signature|certificates without"):
+        read((folder / "certs.p7b").read_bytes(), None)
+
+
+def test_a_stream_rewritten_is_still_one(folder: Path, exported: Path, judges: Judges) -> None:
+    """OpenSSL and Bouncy Castle take what we rewrote for what it was."""
+    path = openssl(folder, "-nodetach -stream", "s.p7m")
+    endless = path.read_bytes()
+    assert endless[1] == 0x80
+    rewritten = ber.definite(endless)
+    assert rewritten[1] == 0x82 and ber.definite(rewritten) == rewritten
+    for one in (endless, rewritten):
+        assert judges.openssl_cms(one, None)
+        assert judges.java("cms", one, None), judges.said
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(b"0\x80", b"0\x80\x00", b"0\x80\x04\x80\x00\x00\x00\x00", b"0\x80" * 40 + b"\x00\x00" * 40, b"0\x80\x04\x05a\x00\x00"),
+        *(b"0\x80\x00\x00x", b"0\x80$\x80\x02\x01\x01\x00\x00\x00\x00", b"0\x80\x1f\x81\x01\x00\x00\x00", b"0\x80\x04\xff"),
+    ],
+)
+def test_endless_lengths_end(wrong: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        ber.definite(wrong)
+
+
+def test_a_long_stream_is_rewritten_at_once() -> None:
+    """Some 100,000 pieces, as a scanner might send."""
+    pieces: Any = b"\x04\x04abcd" * 100_000
+    found = ber.definite(b"\x24\x80" + pieces + b"\x00\x00")
+    assert found == b"\x04\x83" + (400_000).to_bytes(3, "big") + b"abcd" * 100_000
+
+
+def test_an_empty_jws(plain: SoftSigner) -> None:
+    from cpxd.signature import jws
+
+    (found,) = read(jws.sign(b"", plain), None)
+    assert not found.broken and found.format == "JWS"
