@@ -57,7 +57,8 @@ export class Cpxd {
   identity(body?: OnReader, options?: Options): Promise<Record<string, unknown>>;
   certificates(body?: OnReader, options?: Options): Promise<{ certificates: Certificate[] }>;
   situations(body?: OnReader, options?: Options): Promise<Record<string, unknown>>;
-  authenticate(body: { nonce: string } & OnReader, options?: Options): Promise<AuthToken>;
+  /** `origin`: for programs with a `fetch` of their own; a page's is the one that its browser names. */
+  authenticate(body: { nonce: string; origin?: string } & OnReader, options?: Options): Promise<AuthToken>;
   sign(body: SignRequest, options?: Options): Promise<{ signatures: { name: string; content: string }[] }>;
   events(options?: Options): AsyncGenerator<Readers, void, void>;
 }

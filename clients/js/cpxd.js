@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asks cpxd by fetch and TLS alone: no message that another script could forge passes through the page.
 
-const LIMIT = 130_000; // milliseconds: a person answers in at most two minutes
+const DIALOG = 130_000; // milliseconds: a person answers a dialog in at most two minutes
+const DIALOGS = 3; // beside one for each document: a consent, a warning before the last try, the PIN
 
 export class CpxdError extends Error {
   constructor(status, { code, fault, retry, fr, en }) {
@@ -52,16 +53,20 @@ export class Cpxd {
     if (!answer.ok) throw await failure(answer);
     const decoder = new TextDecoder();
     let left = "";
-    for await (const block of blocks(answer.body)) {
-      left += decoder.decode(block, { stream: true });
-      const lines = left.split("\n");
-      left = lines.pop();
-      for (const line of lines) yield JSON.parse(line);
+    try {
+      for await (const block of blocks(answer.body)) {
+        left += decoder.decode(block, { stream: true });
+        const lines = left.split("\n");
+        left = lines.pop();
+        for (const line of lines) yield JSON.parse(line);
+      }
+    } catch (error) {
+      throw signal?.aborted ? error : new CpxdError(0, absent);
     }
   }
 
   async #ask(method, path, body, { signal } = {}) {
-    const limit = AbortSignal.timeout(LIMIT);
+    const limit = AbortSignal.timeout(DIALOG * (DIALOGS + (body?.documents?.length ?? 0)));
     const answer = await this.#send(method, path, body, signal ? AbortSignal.any([signal, limit]) : limit);
     if (!answer.ok) throw await failure(answer);
     return answer.json();

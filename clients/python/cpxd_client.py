@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_LONGEST = 130.0  # seconds: a person answers in at most two minutes
+_DIALOG = 130.0  # seconds: a person answers a dialog in at most two minutes
+_DIALOGS = 3  # beside one for each document: a consent, a warning before the last try, the PIN
 
 
 class CpxdError(Exception):
@@ -32,7 +33,7 @@ class Cpxd(http.client.HTTPConnection):
     """Raises OSError when cpxd is not running, CpxdError for what it refuses."""
 
     def __init__(self, path: Path | None = None) -> None:
-        super().__init__("localhost", timeout=_LONGEST)
+        super().__init__("localhost", timeout=_DIALOG)
         self._path = path or _usual()
 
     def __enter__(self) -> Cpxd:
@@ -43,7 +44,7 @@ class Cpxd(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self.sock.settimeout(_LONGEST)
+        self.sock.settimeout(self.timeout)
         try:
             self.sock.connect(str(self._path))
         except OSError:
@@ -79,7 +80,11 @@ class Cpxd(http.client.HTTPConnection):
         body = None
         if method == "POST":
             body = json.dumps({key: value for key, value in given.items() if value is not None})
-        self.request(method, f"/v1/{name}", body, {"X-Cpxd": "1", **({"Content-Type": "application/json"} if body else {})})
+        self.timeout = _DIALOG * (_DIALOGS + len(given.get("documents", ())))
+        headers = {"X-Cpxd": "1", "Connection": "close"}  # a connection that is left idle would be cut
+        if body:
+            headers["Content-Type"] = "application/json"
+        self.request(method, f"/v1/{name}", body, headers)
         answer = self.getresponse()
         found: dict[str, Any] = json.loads(answer.read())
         if answer.status != 200:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpxd.api import problems, schema
+from cpxd.failure import Fault
 from cpxd.version import __version__
 
 STATES = (
@@ -43,16 +44,23 @@ def _answer(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
+def _one_of(*words: str) -> dict[str, Any]:
+    return {"type": "string", "enum": list(words)}
+
+
 _WORD: dict[str, Any] = {"type": "string"}
 _MAYBE: dict[str, Any] = {"type": ["string", "null"]}
-_CODE: dict[str, Any] = {"type": ["object", "null"]}
+_CODE: dict[str, Any] = {
+    **_answer(tries_left={"type": "integer"}, blocked={"type": "boolean"}),
+    "type": ["object", "null"],
+}
 _READERS = _answer(
     readers={
         "type": "array",
         "items": _answer(
             id={"type": "integer"},
             name=_WORD,
-            state={"enum": list(STATES)},
+            state=_one_of(*STATES),
             insertion={"type": "integer"},
             generation=_MAYBE,
             pin=_CODE,
@@ -67,13 +75,14 @@ _CERTIFICATES = _answer(
 )
 _TOKEN = _answer(
     unverifiedCertificate=_WORD,
-    algorithm={"enum": ["RS256", "PS256"]},
+    algorithm=_one_of("RS256", "PS256"),
     signature=_WORD,
-    format={"const": "web-eid:1.0"},
+    format=_one_of("web-eid:1.0"),
     appVersion=_WORD,
 )
 _SIGNATURES = _answer(signatures={"type": "array", "items": _answer(name=_WORD, content=_WORD)})
-_ERROR = _answer(error=_answer(code=_WORD, fault=_WORD, retry={"type": "boolean"}, fr=_WORD, en=_WORD))
+_FAULT = _one_of(*(fault.value for fault in Fault))
+_ERROR = _answer(error=_answer(code=_WORD, fault=_FAULT, retry={"type": "boolean"}, fr=_WORD, en=_WORD))
 _IDENTITY: dict[str, Any] = {"type": "object", "description": "as `cpxd card --json` (card.schema.json)"}
 
 
@@ -200,11 +209,12 @@ def openapi(port: int) -> dict[str, Any]:
         if route.method == "POST":
             described["requestBody"] = {"required": True, "content": {"application/json": {"schema": route.takes}}}
         paths.setdefault(route.path, {})[route.method.lower()] = described
-    mark = {"name": "X-Cpxd", "in": "header", "required": True, "schema": {"const": "1"}}
+    mark = {"name": "X-Cpxd", "in": "header", "required": True, "schema": _one_of("1")}
     return {
         "openapi": "3.1.0",
         "info": {"title": "cpxd", "version": __version__, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "servers": [{"url": f"https://localhost:{port}"}],
+        "security": [],  # nobody shows a secret: the browser names the site, the socket the user
         "paths": paths,
         "components": {"schemas": {"Error": _ERROR}, "parameters": {"Mark": mark}},
     }

@@ -6,6 +6,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ from test_api_card import NONCE, issuers
 from webeid_validator import validate
 
 from cpxd.api import certificate, origins, routes
+from cpxd.failure import Fault
 from cpxd.service.consent import Consents
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +51,9 @@ try { await cpxd.sign({ documents: [] }); } catch (error) { said.error = [error 
 for await (const now of cpxd.events()) { said.readers = now.readers; break; }
 const gone = new Cpxd({ fetch: () => Promise.reject(new TypeError("network")) });
 try { await gone.info(); } catch (error) { said.gone = error.code; }
+const body = new ReadableStream({ start(c) { c.error(new TypeError("network error")); } });
+const cut = new Cpxd({ fetch: async () => ({ ok: true, status: 200, body }) });
+try { for await (const _ of cut.events()) break; } catch (error) { said.cut = error.code; }
 console.log(JSON.stringify(said));
 """
 
@@ -63,16 +69,36 @@ def test_javascript_client(doctor: ApiLab, tmp_path: Path) -> None:
     said = json.loads(done.stdout)
     validate(said["token"], SITE, NONCE, issuers(doctor.lab))
     assert said["info"]["name"] == "cpxd" and said["error"] == [True, "CPX-162", 400]
-    assert said["readers"][0]["state"] == "ready" and said["gone"] == "CPX-NO-AGENT"
+    assert said["readers"][0]["state"] == "ready" and said["gone"] == said["cut"] == "CPX-NO-AGENT"
 
 
-def test_python_client(doctor: ApiLab) -> None:
-    spec = importlib.util.spec_from_file_location("cpxd_client", ROOT / "clients" / "python" / "cpxd_client.py")
+@pytest.mark.parametrize(
+    "written", [routes.STATES, routes.FORMATS, routes.FORMS, routes.LEVELS, [fault.value for fault in Fault]]
+)
+def test_the_types_for_javascript_are_those_of_the_description(written: tuple[str, ...]) -> None:
+    types = (ROOT / "clients" / "js" / "cpxd.d.ts").read_text()
+    lists = [re.findall(r'"([a-z-]+)"', found) for found in re.findall(r'(?:\s*\|?\s*"[a-z-]+")+', types)]
+    assert sorted(written) in [sorted(found) for found in lists]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """As pip installs it."""
+    folder = tmp_path_factory.mktemp("python")
+    shutil.copytree(ROOT / "clients" / "python", folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index", "--no-deps"]
+    subprocess.run([*command, "--no-build-isolation", "--target", folder / "site", folder / "source"], check=True, timeout=120)
+    spec = importlib.util.spec_from_file_location("cpxd_client", folder / "site" / "cpxd_client.py")
     assert spec is not None and spec.loader is not None
-    client: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(client)
+    made: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_python_client(doctor: ApiLab, client: Any) -> None:
     with client.Cpxd(socket_of(doctor)) as cpxd:
         assert cpxd.info()["name"] == "cpxd"
+        assert cpxd.sock is None, "the service cuts a connection that is idle for 5 s: none is kept"
         validate(cpxd.authenticate(NONCE, SITE), SITE, NONCE, issuers(doctor.lab))
         assert list(cpxd.sign({"a.txt": b"a"})) == ["a.txt.p7s"]
         with pytest.raises(client.CpxdError) as refused:
