@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from simulator.arguments import choose_language, cut, parser, tr
-from simulator.errors import InputError, SimulatorError, UsageError
+from simulator.errors import InputError, SimulatorError, UsageError, reason
 
 _BAD_INPUT = 40
 _INTERNAL = 70
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # files are handled where they are used: what is left is our own output
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        _complain(tr(f"sortie standard : {error.strerror}", f"standard output: {error.strerror}"))
+        french, english = reason(error)
+        _complain(tr(f"sortie standard : {french}", f"standard output: {english}"))
         return _BAD_INPUT
     except Exception as error:
         _complain(tr("erreur interne : ", "internal error: ") + f"{type(error).__name__}: {error}")
@@ -147,7 +148,7 @@ def _lab(options: argparse.Namespace) -> int:
     usb = [Terminal(name, count) for name, count in options.usb]
     slots = total(usb) if usb else options.slots or max(1 if options.galss else 4, len(options.card))
     if len(options.card) > slots:
-        raise UsageError(f"{len(options.card)} cartes pour {slots} lecteurs", f"{len(options.card)} cards for {slots} readers")
+        raise UsageError(f"cartes : {len(options.card)}, lecteurs : {slots}", f"cards: {len(options.card)}, readers: {slots}")
     if options.vpcd and options.pinpad:
         raise UsageError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
     if options.galss and (options.vpcd or options.pinpad):

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
-from simulator.errors import InputError
+from simulator.errors import InputError, reason
 
 PASSED_ON = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 _WATCHED = PASSED_ON | {signal.SIGCHLD}
@@ -39,7 +39,7 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     except FileNotFoundError:
         raise _cannot(command[0], "introuvable", "not found", _NOT_FOUND) from None
     except OSError as error:
-        raise _cannot(command[0], str(error.strerror), str(error.strerror), _NOT_EXECUTABLE) from None
+        raise _cannot(command[0], *reason(error), _NOT_EXECUTABLE) from None
     while True:
         said = signal.sigwaitinfo(_WATCHED)
         done, status = os.waitpid(child, os.WNOHANG)

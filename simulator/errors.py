@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -30,3 +31,30 @@ class InputError(SimulatorError):
 
 class LabError(SimulatorError):
     """The lab cannot be built, or does not do what it was asked."""
+
+
+_FRENCH = {
+    errno.ENOENT: "n'existe pas",
+    errno.EACCES: "accès refusé",
+    errno.EPERM: "accès refusé",
+    errno.EISDIR: "c'est un dossier",
+    errno.ENOTDIR: "un nom du chemin n'est pas un dossier",
+    errno.EEXIST: "existe déjà",
+    errno.ENOSPC: "plus de place sur le disque",
+    errno.EROFS: "disque en lecture seule",
+    errno.ENAMETOOLONG: "nom trop long",
+    errno.EADDRINUSE: "adresse déjà prise",
+    errno.ENOEXEC: "n'est pas un programme",
+}
+
+
+def reason(error: OSError) -> tuple[str, str]:
+    """Why the system refuses, in French (in its own words for what is rare) and in English."""
+    said = error.strerror or str(error)
+    return _FRENCH.get(error.errno or 0, said), said
+
+
+def unusable(what: object, error: OSError) -> InputError:
+    """A file that a person named and that cannot be used."""
+    french, english = reason(error)
+    return InputError(f"{what} : {french}", f"{what}: {english}")

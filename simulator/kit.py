@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import InputError
+from simulator.errors import InputError, unusable
 from simulator.image import Model
 
 MODELS: tuple[Model, ...] = ("cps3", "cps4")
@@ -38,7 +38,7 @@ def make(path: Path, out: Path | None, models: tuple[Model, ...] = MODELS) -> di
     except (personas.PersonaError, PkiError) as error:
         raise InputError(error.french, error.english) from None
     except OSError as error:
-        raise InputError(f"{out} : {error.strerror}", f"{out}: {error.strerror}") from None
+        raise unusable(out, error) from None
     return {
         "persona": persona.name,
         "kind": persona.kind,

@@ -22,7 +22,7 @@ from typing import Any
 from simulator import faults, transport
 from simulator.daemon import Daemon, free_port
 from simulator.daemon import settings as daemon_settings
-from simulator.errors import LabError
+from simulator.errors import LabError, reason
 from simulator.galss.server import Galss
 from simulator.leftovers import Watcher
 from simulator.pcscd import MAX_SLOTS, PrivatePcscd, Setup, writable_in_configuration
@@ -140,6 +140,10 @@ class Lab:
     def __enter__(self) -> Lab:
         try:
             return self._open()
+        except OSError as error:  # its own folder: the disk is full, or nothing can be written
+            self.close()
+            french, english = reason(error)
+            raise LabError(f"dossier du lab : {french}", f"folder of the lab: {english}") from None
         except BaseException:
             self.close()
             raise

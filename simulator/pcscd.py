@@ -26,7 +26,7 @@ from simulator.errors import LabError
 
 DRIVER = Path(__file__).parent / "driver" / "libifdcpxsim.so"
 _KEEPER = Path(__file__).parent / "namespace.py"
-_PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin:/usr/local/sbin:/sbin"
+_PATH = os.pathsep.join(filter(None, [os.environ.get("PATH"), "/usr/sbin:/usr/local/sbin:/sbin", os.defpath]))
 _ANSWER_SECONDS = 10.0
 _START_SECONDS = 15.0
 _VPCD = "serial/libifdvpcd.so"
@@ -183,7 +183,7 @@ class PrivatePcscd:
         return resolved
 
     def _start_keeper(self) -> None:
-        trouble = ""
+        trouble = "unshare : paquet util-linux"
         for unshare in self._ways():
             trouble = self._try_keeper(unshare)
             if not trouble:

@@ -19,7 +19,7 @@ from typing import Any, cast, get_args
 
 from simulator import faults, personalise, personas, source, tracemodel
 from simulator.cardos import VirtualCard, make_card
-from simulator.errors import InputError, LabError, SimulatorError, UsageError
+from simulator.errors import InputError, LabError, SimulatorError, UsageError, unusable
 from simulator.image import Model
 from simulator.lab import Lab
 from simulator.personas import Persona, PersonaError
@@ -232,7 +232,7 @@ class Server:
             self._socket.listen(16)
         except OSError as error:
             self._socket.close()
-            raise InputError(f"{path} : {error.strerror or error}", f"{path}: {error.strerror or error}") from None
+            raise unusable(path, error) from None
         threading.Thread(target=self._accept, name="control", daemon=True).start()
 
     def close(self) -> None:

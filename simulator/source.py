@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from simulator.errors import InputError, UsageError
+from simulator.errors import InputError, UsageError, unusable
 from simulator.image import Model
 from simulator.transport import Card
 
@@ -89,7 +89,9 @@ def read_state(path: Path) -> dict[str, Any] | None:
         state = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise unusable(path, error) from None
+    except ValueError as error:
         raise _damaged(path, error) from None
     if not isinstance(state, dict):
         raise _damaged(path, "not an object")
@@ -111,7 +113,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"{path} : {error.strerror}", f"{path}: {error.strerror}") from None
+        raise unusable(path, error) from None
 
 
 def keep_in(path: Path) -> Callable[[dict[str, Any]], None]:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from simulator.errors import InputError
+from simulator.errors import unusable
 
 
 class TraceWriter:
@@ -29,7 +29,7 @@ class TraceWriter:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise InputError(f"{path} : {error.strerror}", f"{path}: {error.strerror}") from None
+            raise unusable(path, error) from None
         self._file: TextIO | None = os.fdopen(descriptor, "w", encoding="ascii", buffering=1)
         self._write("# cpx-sim: virtual card, test codes shown in clear")
 

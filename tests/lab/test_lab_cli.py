@@ -148,6 +148,25 @@ def test_without_pcscd_the_line_says_what_to_install(tmp_path: Path) -> None:
     one_line(done, 70, "pcscd")
 
 
+def test_without_a_path_the_usual_folders_are_looked_in() -> None:
+    tool = shutil.which("opensc-tool")
+    done = subprocess.run(
+        [*CPX_SIM, "lab", "--card", "cpa", "--", str(tool), "-n"], env={}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "IAS-ECC\n")
+
+
+def test_what_the_system_refuses_is_said_in_french(tmp_path: Path) -> None:
+    """And a state that cannot be reached is not called damaged: nobody is told to delete it."""
+    (tmp_path / "file").touch()
+    refused = sim("lab", "--card", "cpa", "--state", tmp_path / "file", "--", "true")
+    one_line(refused, 40, "un nom du chemin n'est pas un dossier")
+    assert "supprimez" not in refused.stderr and "Errno" not in refused.stderr
+    one_line(sim("lab", "--trace", tmp_path, "--", "true"), 40, "c'est un dossier")
+    one_line(sim("--lang", "en", "lab", "--trace", tmp_path, "--", "true"), 40, "Is a directory")
+    one_line(sim("lab", "--", tmp_path / "file"), 126, "accès refusé")
+
+
 # -- run -----------------------------------------------------------------------------------------------------------
 
 

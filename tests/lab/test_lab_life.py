@@ -214,7 +214,7 @@ with Lab([StubCard()], {options}) as lab:
         (lambda: Lab(vpcd=True, pinpad=True), LabError),
         (lambda: Lab(driver=Path("/nonexistent/driver.so")), LabError),
         (lambda: Lab(driver=Path(__file__)), LabError),  # no library: pcscd shows no reader
-        (lambda: Lab(trace="/nonexistent/t"), InputError),
+        (lambda: Lab(trace=f"{__file__}/t"), InputError),
         (lambda: Lab([StubCard()], faults={0: "nonsense"}), UsageError),
     ],
 )
