@@ -54,5 +54,9 @@ def tr(fr: str, en: str) -> str:
 
 def printable(value: object) -> str:
     """`value` as one line that a terminal may show: no control character, no lone surrogate, blanks folded."""
-    words = " ".join(str(value).split())
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in words)
+    return visible(" ".join(str(value).split()))
+
+
+def visible(text: str) -> str:
+    """As `printable`, blanks left as they are."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

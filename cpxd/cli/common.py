@@ -15,7 +15,7 @@ from cpxd import config, errors
 from cpxd.dialog.secrets import ON_PAD, Descriptor, Terminal
 from cpxd.service import desk
 from cpxd.service.codes import Consent
-from cpxd.text import tr
+from cpxd.text import tr, visible
 
 if TYPE_CHECKING:
     from cpxd.reader.pinpad import Ask
@@ -116,4 +116,4 @@ def show_json(value: Any) -> None:
 def show_lines(lines: Iterable[str]) -> None:
     """Lines for a person. What a card says may hold anything: nothing of it steers the terminal."""
     for line in lines:
-        print("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line))
+        print(visible(line))

@@ -30,11 +30,20 @@ def openers() -> list[Callable[[], Door | None]]:
 
 def door_to(reader: str) -> Door:
     """The door that `reader`, a name of `look` or of a watch, is behind. Raises NoService."""
-    if reader.startswith(galss.PREFIX):
+    if reader.startswith(galss.PREFIX) and not _pcsc_has(reader):
         with contextlib.suppress(errors.BadConfig):
             if (door := galss_door()) is not None:
                 return door
     return pcsc_door()
+
+
+def _pcsc_has(reader: str) -> bool:
+    """A PC/SC driver may have named its reader so."""
+    try:
+        with pcsc_door() as context:
+            return reader in context.names()
+    except errors.CpxError:
+        return False
 
 
 def look() -> list[ReaderState]:

@@ -17,6 +17,7 @@ from cpxd._apdu_ffi import ffi as core
 from cpxd._apdu_ffi import lib as core_lib
 from cpxd.apdu import GalssTransport, OnExchange
 from cpxd.reader.galssini import SERIAL, Ini
+from cpxd.text import visible
 
 _NAMES = {
     "linux": ("libgalcllux.so", "libgalinlux.so"),
@@ -85,7 +86,9 @@ class Library:
         names = [row[0] for row in cps]
         return [
             Resource(
-                name if names.count(name) == 1 else alias or name, f"GALSS {name}" + (f" ({alias})" if alias else ""), channel
+                name if names.count(name) == 1 else alias or name,
+                visible(f"GALSS {name}" + (f" ({alias})" if alias else "")),
+                channel,
             )
             for name, alias, channel, _ in cps
         ]

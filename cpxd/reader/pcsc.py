@@ -63,7 +63,9 @@ _READER_FAILED = {  # or it left, or its card
 }
 _PNP = "\\\\?PnP?\\Notification"  # PC/SC Lite: a pseudo reader whose state changes when readers come and go
 _SHARED = scard.SCARD_SHARE_SHARED
+_POWERED_BY_ANOTHER = (scard.SCARD_E_PROTO_MISMATCH, scard.SCARD_W_UNRESPONSIVE_CARD)
 _POWERING = 1.0  # seconds
+_ATTEMPTS = 8  # at what others may undo meanwhile
 _T0_T1 = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 
 
@@ -107,10 +109,13 @@ class Context:
 
     def states(self) -> list[ReaderState]:
         """State of each reader now, without touching any card."""
-        names = self.names()
-        if not names:
-            return []
-        code, states = winscard.get_status_change(self._context, 0, [(name, scard.SCARD_STATE_UNAWARE) for name in names])
+        for _ in range(_ATTEMPTS):
+            names = self.names()
+            if not names:
+                return []
+            code, states = winscard.get_status_change(self._context, 0, [(name, scard.SCARD_STATE_UNAWARE) for name in names])
+            if not _same(code, scard.SCARD_E_UNKNOWN_READER):  # else one left between the two calls
+                break
         if code != scard.SCARD_S_SUCCESS and not _same(code, scard.SCARD_E_TIMEOUT):
             raise typed(code)
         return [_reader_state(*state) for state in states]
@@ -147,8 +152,8 @@ class Context:
             code, handle, protocol = winscard.connect(self._context, reader, _SHARED, _T0_T1)
             if code == scard.SCARD_S_SUCCESS:
                 return PcscLink(self, reader, handle, protocol)
-            # pcscd says "protocol mismatch" while another program's SCardConnect is powering the card up
-            powering = _same(code, scard.SCARD_E_PROTO_MISMATCH) and time.monotonic() - begun < _POWERING
+            # what pcscd says while another program powers the card up, or has just cut its power
+            powering = any(_same(code, c) for c in _POWERED_BY_ANOTHER) and time.monotonic() - begun < _POWERING
             if not powering and not _same(code, scard.SCARD_E_SHARING_VIOLATION):
                 raise errors.NoCard() if _same(code, scard.SCARD_E_NO_SMARTCARD) else typed(code)
             if time.monotonic() >= limit:
@@ -210,7 +215,7 @@ class PcscLink(Link):
         return PcscTransport(self._handle, self._protocol, on_exchange=self._observer)
 
     def _begin(self) -> None:
-        for _ in range(8):
+        for _ in range(_ATTEMPTS):
             code = scard.SCardBeginTransaction(self._handle)
             if code == scard.SCARD_S_SUCCESS:
                 return
@@ -221,6 +226,8 @@ class PcscLink(Link):
 
     def _reconnect(self) -> None:
         code, protocol = scard.SCardReconnect(self._handle, _SHARED, _T0_T1, scard.SCARD_LEAVE_CARD)
+        if _same(code, scard.SCARD_W_UNRESPONSIVE_CARD):  # its power was cut by another program: pcscd must be told
+            code, protocol = scard.SCardReconnect(self._handle, _SHARED, _T0_T1, scard.SCARD_UNPOWER_CARD)
         if code != scard.SCARD_S_SUCCESS:
             raise typed(code)
         self.epoch += 1
@@ -230,6 +237,8 @@ class PcscLink(Link):
     def _diagnose(self, code: int) -> errors.CpxError:
         # pcscd says "not transacted" both for a card that was pulled and for one that fell silent: its own view of the
         # reader tells which
+        if _same(code, scard.SCARD_E_PROTO_MISMATCH):  # a reset by another program that pcscd let in: the command was not sent
+            return errors.CardReset()
         error = typed(code)
         if isinstance(error, errors.CardMute):
             with contextlib.suppress(errors.CpxError):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calls of PC/SC that take reader names, with any name that a driver gives. They read as pyscard's `scard`.
 
-A name is bytes for pcsc-lite, of at most 127, cut without regard to characters. It is shown as UTF-8; bytes that are none are
-shown as U+FFFD, and the call is made with the bytes that were listed.
+A name is bytes for pcsc-lite, of at most 127, cut without regard to characters, and partly what the device says of itself. It is
+shown as UTF-8; bytes that are none, and what no terminal may be sent, are shown as U+FFFD, and the call is made with the bytes
+that were listed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Sequence
 from smartcard import scard
 
 from cpxd._apdu_ffi import ffi, lib
+from cpxd.text import visible
 
 State = tuple[str, int, bytes]  # name, dwEventState, ATR
 
 _SUCCESS, _TOO_SMALL = scard.SCARD_S_SUCCESS, scard.SCARD_E_INSUFFICIENT_BUFFER & 0xFFFFFFFF
 _MOST_ATR = 33
-_unusual: dict[str, bytes] = {}  # names as shown → as listed, of those that UTF-8 does not give back
+_unusual: dict[str, bytes] = {}  # names as shown → as listed, of those that are not shown as they are
 
 
 def list_readers(context: int) -> tuple[int, list[str]]:
@@ -59,7 +61,7 @@ def connect(context: int, reader: str, mode: int, protocols: int) -> tuple[int, 
 
 
 def _shown(name: bytes) -> str:
-    text = name.decode("utf-8", "replace")
+    text = visible(name.decode("utf-8", "replace"))
     if text.encode() != name:
         _unusual[text] = name
     return text

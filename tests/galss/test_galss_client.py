@@ -17,6 +17,7 @@ import pytest
 import cpxd
 from simulator.galss.server import PCSC, SERIAL, Galss
 from simulator.lab import Lab
+from simulator.usb import Terminal
 
 CPXD = str(Path(sys.executable).with_name("cpxd"))
 PACKAGE = Path(cpxd.__file__).parent
@@ -178,9 +179,9 @@ def test_the_command_cpx_sim_starts_it() -> None:
 
 
 @contextlib.contextmanager
-def both(kind: int, reader: str) -> Iterator[tuple[Lab, Galss]]:
+def both(kind: int, reader: str, name: str = "") -> Iterator[tuple[Lab, Galss]]:
     """A PC/SC reader with a card, and a terminal behind GALSS without one."""
-    with Lab(["cps-medecin:cps3"], slots=1) as lab:
+    with Lab(["cps-medecin:cps3"], slots=1, usb=[Terminal(name)] if name else ()) as lab:
         assert lab.folder is not None
         galss = Galss(lab.folder, kind=kind, reader=reader)
         lab.env |= galss.environment
@@ -197,6 +198,13 @@ def test_a_reader_that_both_reach_is_shown_once(kind: int, reader: str) -> None:
     with both(kind, reader) as (lab, galss):
         assert run(lab, "readers").splitlines() == ["cpx-sim 00 00 : CPx card (CPS3)"]
         assert galss.slots[0].orders == [], "and what PC/SC reaches is not asked for a second time"
+
+
+def test_a_pcsc_reader_with_the_name_of_galss_is_one() -> None:
+    with both(SERIAL, "", "GALSS CPS") as (lab, galss):
+        assert run(lab, "readers").splitlines() == ["GALSS CPS 00 00 : CPx card (CPS3)"]
+        assert "2600997001" in run(lab, "card")
+        assert galss.slots[0].orders == []
 
 
 def test_a_terminal_of_its_own_is_shown_beside(tmp_path: Path) -> None:

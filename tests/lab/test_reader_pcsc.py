@@ -62,6 +62,27 @@ def scenario_reset_by_another_program(lab: Lab) -> None:
         assert card.run(lambda session, begin: session.link.epoch) == 1
 
 
+def scenario_power_cut_by_another_program(lab: Lab) -> None:
+    """What many a program does when it ends: pcscd then tells the others that the card is mute, until one asks for power."""
+    with OpenCard(READER, QUICK) as card:
+        card.run(lambda session, begin: session.tree(begin))
+        assert scard.SCardDisconnect(other_program(), scard.SCARD_UNPOWER_CARD) == 0
+        assert codes(card).pin.tries_left == 3
+        assert card.run(lambda session, begin: session.link.epoch) == 1
+
+
+def scenario_reset_in_a_transaction(lab: Lab) -> None:
+    """pcscd looks whether a card is held before it waits for the reader: a reset may be let in after our begin."""
+    with OpenCard(READER, QUICK) as card:
+        codes(card)
+
+        def told(code: int) -> errors.CpxError:
+            return card.run(lambda session, begin: session.link._diagnose(code))
+
+        assert type(told(scard.SCARD_E_PROTO_MISMATCH)) is errors.CardReset
+        assert type(told(scard.SCARD_E_NOT_TRANSACTED)) is errors.CardMute
+
+
 def scenario_swapped_card(lab: Lab) -> None:
     with OpenCard(READER, QUICK) as card:
         first = card.run(lambda session, begin: session.root(begin)).serial

@@ -98,6 +98,17 @@ def test_a_reader_whose_name_is_not_ascii(lab: Lab) -> None:
     assert VEGA in cpxd(lab, "doctor", "--all").out
 
 
+def test_a_reader_that_would_steer_the_terminal() -> None:
+    """What is between the brackets a device says of itself."""
+    with Lab(["cps-medecin:cps3"], usb=[Terminal("Lecteur", interface="\x1b]0;t\x07", serial="\x1b[31m\u202e")]) as lab:
+        for arguments in (("readers",), ("doctor", "--all"), ("status",)):
+            shown = cpxd(lab, *arguments)
+            assert all(char.isprintable() or char == "\n" for char in shown.out + shown.err), ascii(shown)
+        name = succeeds(cpxd(lab, "readers", "--json")).json[0]["reader"]
+        assert name == "Lecteur [\ufffd]0;t\ufffd] (\ufffd[31m\ufffd) 00 00"
+        assert succeeds(cpxd(lab, "card", "--reader", name, "--json")).json["reader"] == name
+
+
 # --- a CPS2ter
 
 
