@@ -272,7 +272,8 @@ class Course(RuleBasedStateMachine):
         with subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=quiet) as program:
             time.sleep(milliseconds / 1000)
             program.kill()
-        self.proved[number] = None if self.proved[number] else False
+        if self.proved[number]:
+            self.proved[number] = None
 
     # -- what is asked for -------------------------------------------------------------------------------------
 
