@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verifiers that are not ours: OpenSSL, GnuPG, poppler (NSS), MuPDF, xmlsec1, José, Java (its XML signatures, Bouncy Castle);
+"""Verifiers that are not ours: OpenSSL, GnuPG, poppler (NSS), MuPDF, xmlsec1 (OpenSSL, NSS), José, Java (XML, Bouncy Castle);
 and for XML signatures with PSS, which xmlsec1 of Debian 12 does not know, the canonical form of Python's own parser with the
 arithmetic of OpenSSL.
 """
@@ -40,6 +40,7 @@ class Judges:
         self._gnupg(certificates)
         self._nss()
         self._java: subprocess.Popen[str] | None = None
+        self._nss_program: Path | None = None
         self.said = ""  # why Java said no
 
     def _pem(self, name: str, certificates: list[x509.Certificate]) -> Path:
@@ -154,6 +155,21 @@ class Judges:
         if beside is not None:
             self.put(*beside)
         return self.run(*line, self.put("a.xml", document)).returncode == 0
+
+    def xmlsec_nss(self, document: bytes, beside: tuple[str, bytes] | None = None) -> bool:
+        """xmlsec1 with its other back end, which Debian's command does not load."""
+        if self._nss_program is None:
+            flags = self.run("pkg-config", "--cflags", "--libs", "xmlsec1-nss").stdout.split()
+            program = self.folder / "xmlsec_nss"
+            line = ["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o", program]
+            done = self.run(*line, Path(__file__).with_name("xmlsec_nss.c"), *flags)
+            assert done.returncode == 0, done.stderr
+            self._nss_program = program
+            for number, one in enumerate(x509.load_pem_x509_certificates(self.ca.read_bytes())):
+                self.put(f"nss{number}.der", one.public_bytes(Encoding.DER))
+        if beside is not None:
+            self.put(*beside)
+        return self.run(self._nss_program, self.put("n.xml", document), *sorted(self.folder.glob("nss*.der"))).returncode == 0
 
     def expat_openssl(self, document: bytes, beside: bytes = b"") -> bool:
         """Digests over the canonical form of expat, the value by OpenSSL. For what our signatures hold, no more."""

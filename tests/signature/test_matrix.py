@@ -130,6 +130,9 @@ class Judged:
     def xmlsec1(self) -> bool:
         return self.judges.xmlsec1(self.signed, self.document)
 
+    def xmlsec_nss(self) -> bool:
+        return self.judges.xmlsec_nss(self.signed, self.document)
+
     def expat_openssl(self) -> bool:
         return self.judges.expat_openssl(self.signed, self.document[1] if self.document else b"")
 
