@@ -64,7 +64,7 @@ class ProviderSite:
 
     async def authorize(self, request: web.Request) -> web.Response:
         words = Words(request)
-        pairs = list(request.query.items()) if request.method == "GET" else await common.form_pairs(request)
+        pairs = await common.form_pairs(request) if request.method == "POST" else list(request.query.items())
         answer = self._check(words, pairs)
         if answer is not None:
             return answer
@@ -84,8 +84,18 @@ class ProviderSite:
         """None when the request is right. An error goes back to the client only at an address registered for it."""
         asked = dict(pairs)
         client = self.provider.query_client(asked.get("client_id", ""))
-        if client is None or len(asked) != len(pairs):
-            return _refused(words, "Demande d'autorisation inacceptable : client_id.", "Bad authorization request: client_id.")
+        if len(asked) != len(pairs):
+            return _refused(
+                words,
+                "Demande d'autorisation inacceptable : un paramètre est donné deux fois.",
+                "Bad authorization request: a parameter is given twice.",
+            )
+        if client is None:
+            return _refused(
+                words,
+                "Demande d'autorisation inacceptable : client (client_id) inconnu.",
+                "Bad authorization request: client (client_id) not known.",
+            )
         if not client.check_redirect_uri(asked.get("redirect_uri", "")):
             return _refused(
                 words,
@@ -225,7 +235,7 @@ class ProviderSite:
     async def logout(self, request: web.Request) -> web.Response:
         """RP-Initiated Logout 1.0. Without a proof of who asks, the person is asked."""
         words = Words(request)
-        pairs = list(request.query.items()) if request.method == "GET" else await common.form_pairs(request)
+        pairs = await common.form_pairs(request) if request.method == "POST" else list(request.query.items())
         asked = dict(pairs)
         if asked.get("confirm") == "yes" and request.method == "POST" and common.same_origin(request, self.origin):
             self.provider.end_sessions_of(common.cookie_of(request, COOKIE))

@@ -159,7 +159,13 @@ def test_errors_go_back_to_the_client(doctor: Browser, other: dict[str, str | No
 
 
 def test_a_parameter_given_twice(doctor: Browser) -> None:
-    assert doctor.get(authorization(doctor.addresses) + "&state=other").status == 400
+    page = doctor.get(authorization(doctor.addresses) + "&state=other")
+    assert page.status == 400 and "deux fois" in page.text and "client_id" not in page.text
+
+
+def test_head_is_answered_as_get(doctor: Browser) -> None:
+    answer = doctor.send("HEAD", authorization(doctor.addresses), None, None)
+    assert (answer.status, answer.text) == (200, "")
 
 
 def test_a_scheme_of_a_program(doctor: Browser) -> None:
