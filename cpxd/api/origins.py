@@ -7,18 +7,37 @@ import contextlib
 import os
 import re
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from cpxd import errors, log
 from cpxd.config import config_home
 from cpxd.files import reason
-from cpxd.text import tr
+from cpxd.text import Text, tr
 
 MACHINE_FOLDER = Path("/etc/cpxd/origins.d")  # files *.list, one origin a line, # comments; root's alone
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _ORIGIN = re.compile(rf"https://(?=[^:]{{1,253}}(?::|\Z)){_LABEL}(?:\.{_LABEL})*(?::([1-9][0-9]{{0,4}}))?")
 _LIMIT = 65536  # bytes of a list
-_READ: dict[Path, tuple[tuple[int, ...], list[str]]] = {}  # what each list said, and the state of its file
+_NOT_OBEYED = Text(
+    "pas obéi : ce doit être un fichier à vous ou à root, que nul autre ne peut modifier (chmod 644), de 64 Kio au plus",
+    "not obeyed: it must be a file of yours or of root's, which nobody else may change (chmod 644), of at most 64 KiB",
+)
+
+
+@dataclass(frozen=True)
+class _List:
+    """What a file says. `refused`: nothing of it is obeyed. `faults`: why, or which lines are not."""
+
+    stamp: tuple[int, ...] = ()  # of the file as it was read
+    lines: list[str] = field(default_factory=list)
+    origins: list[str] = field(default_factory=list)
+    faults: list[Text] = field(default_factory=list)
+    refused: bool = False
+
+
+_READ: dict[Path, _List] = {}
 
 
 def person_file() -> Path:
@@ -36,15 +55,17 @@ def allowed(origin: str) -> bool:
 
 
 def by_person() -> list[str]:
-    return _listed(person_file(), os.getuid())
+    return _listed(person_file(), os.getuid()).origins
 
 
 def by_administrator() -> list[str]:
-    try:
-        files = sorted(path for path in MACHINE_FOLDER.iterdir() if path.suffix == ".list")
-    except OSError:
-        return []
-    return [origin for path in files for origin in _listed(path, 0)]
+    return [origin for path in _machine_files() for origin in _listed(path, 0).origins]
+
+
+def faults(*, machine_only: bool = False) -> list[errors.BadFile]:
+    """Lists, and lines of lists, that allow nobody."""
+    lists = [*([] if machine_only else [(person_file(), os.getuid())]), *((path, 0) for path in _machine_files())]
+    return [errors.BadFile(file=path, reason=fault) for path, owner in lists for fault in _listed(path, owner).faults]
 
 
 def add(origin: str) -> bool:
@@ -52,49 +73,79 @@ def add(origin: str) -> bool:
     if not is_origin(origin):
         raise errors.Usage(
             detail=tr(
-                f"« {origin} » n'est pas une origine : https://nom[:port], en minuscules, sans chemin",
-                f"“{origin}” is no origin: https://name[:port], lower case, without a path",
+                f"« {origin} » n'est pas une origine : https://nom[:port], en minuscules, sans accent (xn--…), sans rien après",
+                f"“{origin}” is no origin: https://name[:port], lower case, no accents (xn--…), nothing after it",
             )
         )
-    known = by_person()
-    if origin in known:
+    known = _person_list()
+    if origin in known.origins:
         return False
-    _write([*known, origin])
+    _write([*known.lines, origin])
     return True
 
 
 def remove(origin: str) -> bool:
     """Whether it was there. Raises BadFile."""
-    known = by_person()
-    if origin not in known:
+    known = _person_list()
+    if origin not in known.origins:
         return False
-    _write([item for item in known if item != origin])
+    _write([line for line in known.lines if _meant(line) != origin])
     return True
 
 
-def _listed(path: Path, owner: int) -> list[str]:
-    """A list that somebody else than its owner could have written allows nobody. It is opened each time, and read when it is not
-    the file that it was."""
+def _person_list() -> _List:
+    """To be written anew. Raises BadFile for one that is not obeyed: what it says is not lost for that."""
+    found = _listed(person_file(), os.getuid())
+    if found.refused:
+        raise errors.BadFile(file=person_file(), reason=found.faults[0])
+    return found
+
+
+def _machine_files() -> list[Path]:
+    try:
+        return sorted(path for path in MACHINE_FOLDER.iterdir() if path.suffix == ".list")
+    except OSError:
+        return []
+
+
+def _listed(path: Path, owner: int) -> _List:
+    """It is opened each time, and read when it is not the file that it was."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as file:
             status = os.fstat(fd)
-            others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, owner) or others or status.st_size > _LIMIT:
-                log.write("origins-refused")
-                return []
             stamp = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
-            known, found = _READ.get(path, (None, []))
-            if known != stamp:
-                lines = file.read(_LIMIT).decode("ascii", "replace").splitlines()
-                found = [line.strip() for line in lines if is_origin(line.strip())]
-                _READ[path] = stamp, found
-    except OSError:
-        return []
-    return found
+            known = _READ.get(path)
+            if known is None or known.stamp != stamp:
+                known = _READ[path] = _read(file, status, owner, stamp)
+            return known
+    except FileNotFoundError:
+        return _List()
+    except OSError as error:
+        return _List(faults=[Text(reason(error), reason(error))], refused=True)
 
 
-def _write(origins: list[str]) -> None:
+def _read(file: BinaryIO, status: os.stat_result, owner: int, stamp: tuple[int, ...]) -> _List:
+    """A list that somebody else than its owner could have written allows nobody."""
+    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, owner) or others or status.st_size > _LIMIT:
+        log.write("origins-refused")
+        return _List(stamp, faults=[_NOT_OBEYED], refused=True)
+    lines = file.read(_LIMIT).decode("utf-8-sig", "surrogateescape").splitlines()
+    meant = [_meant(line) for line in lines]
+    faults = [
+        Text(f"ligne {number} : « {text} » n'est pas une origine", f"line {number}: “{text}” is no origin")
+        for number, text in enumerate(meant, 1)
+        if text and not is_origin(text)
+    ]
+    return _List(stamp, lines, [text for text in meant if is_origin(text)], faults)
+
+
+def _meant(line: str) -> str:
+    return line.partition("#")[0].strip()
+
+
+def _write(lines: list[str]) -> None:
     path = person_file()
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -103,8 +154,8 @@ def _write(origins: list[str]) -> None:
             new.unlink()
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(fd, "w", encoding="ascii") as file:
-                file.write("".join(f"{origin}\n" for origin in origins))
+            with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write("".join(f"{line}\n" for line in lines))
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)

@@ -35,6 +35,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.list:
         admin = tr("administrateur", "administrator")
         show_lines([*origins.by_person(), *(f"{origin}  ({admin})" for origin in origins.by_administrator())])
+        if faults := origins.faults():
+            raise faults[0]
     elif options.remove:
         Consents().forget(options.origin)
         if not origins.remove(options.origin):

@@ -48,8 +48,10 @@ def _register(options: argparse.Namespace) -> int:
         raise Usage(detail=tr("cpxd register --browsers", "cpxd register --browsers"))
     if options.machine:
         _show_files(policies.register(origins.by_administrator()))
+        if faults := origins.faults(machine_only=True):
+            raise faults[0]
         return Exit.DONE
-    return _show(registration.register(Path.home(), certificate.leaf(), config.load().api_port))
+    return _show(registration.register(config.home(), certificate.leaf(), config.load().api_port))
 
 
 def _unregister(options: argparse.Namespace) -> int:
@@ -58,7 +60,7 @@ def _unregister(options: argparse.Namespace) -> int:
     if options.machine:
         _show_files(policies.unregister())
         return Exit.DONE
-    return _show(registration.unregister(Path.home()))
+    return _show(registration.unregister(config.home()))
 
 
 def _show_files(files: list[Path]) -> None:

@@ -22,6 +22,7 @@ from test_api_card import NONCE, issuers
 from webeid_validator import validate
 
 from cpxd.api import certificate, origins, routes
+from cpxd.errors import BadFile
 from cpxd.failure import Fault
 from cpxd.service.consent import Consents
 
@@ -182,6 +183,39 @@ def test_lists_that_others_could_write_allow_nobody(home: Path, monkeypatch: pyt
     for path in (origins.person_file(), folder / "a.list"):
         path.chmod(0o666)
     assert not origins.allowed(SITE) and not origins.allowed("https://admin.example")
+
+
+def test_lines_of_lists_that_allow_nobody_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = home / "origins.d"
+    folder.mkdir()
+    monkeypatch.setattr(origins, "MACHINE_FOLDER", folder)
+    written = (folder / "a.list").write_bytes
+    written(
+        b"\xef\xbb\xbfhttps://bom.example\r\nhttps://said.example # why\n\n# https://*.x\nhttps://*.x\nx = [\nhttps://Y.fr\n\xff\n"
+    )
+    if os.getuid() == 0:
+        assert origins.by_administrator() == ["https://bom.example", "https://said.example"]
+        assert [str(fault.details["reason"]).split()[1] for fault in origins.faults()] == ["5", "6", "7", "8"]
+    (folder / "b.list").mkdir()
+    (folder / "c.list").symlink_to(folder / "nowhere")
+    assert [fault.details["file"] for fault in origins.faults()][-1] == folder / "b.list"
+
+
+def test_a_list_is_added_to_not_written_anew(home: Path) -> None:
+    """What a person wrote in it stays; a list that others could write to is not obeyed, and not lost either."""
+    path = origins.person_file()
+    path.write_bytes(b"# cabinet \xe9\nhttps://a.example # LGC\nnonsense")
+    path.chmod(0o600)
+    assert origins.add(SITE) and not origins.add("https://a.example")
+    assert path.read_bytes() == b"# cabinet \xe9\nhttps://a.example # LGC\nnonsense\n%s\n" % SITE.encode()
+    assert origins.remove("https://a.example") and not origins.remove("nonsense")
+    assert path.read_bytes() == b"# cabinet \xe9\nnonsense\n%s\n" % SITE.encode()
+    path.chmod(0o664)
+    before = path.read_bytes()
+    for change in (origins.add, origins.remove):
+        with pytest.raises(BadFile):
+            change("https://new.example")
+    assert path.read_bytes() == before and not origins.allowed(SITE)
 
 
 def test_consents_survive_nonsense(home: Path) -> None:
