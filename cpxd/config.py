@@ -70,18 +70,29 @@ _TYPES = {f.name: type(f.default) for f in fields(Settings)}
 _RULES = {f.name: f.metadata for f in fields(Settings)}
 
 
+def home() -> Path:
+    """The person's folder, or one that does not exist. Never a relative path: that is somewhere else for each program."""
+    found = os.path.expanduser("~")
+    return Path(found if found.startswith("/") else "/nonexistent")
+
+
 def config_home() -> Path:
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "cpxd"
+    return _base("XDG_CONFIG_HOME", ".config")
 
 
 def state_home() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "cpxd"
+    return _base("XDG_STATE_HOME", ".local/state")
 
 
 def cache_home() -> Path:
-    """What may be lost: $XDG_CACHE_HOME/cpxd."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path(os.path.expanduser("~/.cache"))) / "cpxd"
+    """What may be lost."""
+    return _base("XDG_CACHE_HOME", ".cache")
+
+
+def _base(name: str, usual: str) -> Path:
+    """Our part of a base folder; a relative one is none (XDG Base Directory Specification)."""
+    given = os.environ.get(name, "")
+    return (Path(given) if given.startswith("/") else home() / usual) / "cpxd"
 
 
 def run_home() -> Path:
@@ -90,7 +101,7 @@ def run_home() -> Path:
     if not runtime.startswith("/"):
         runtime = f"/run/user/{os.getuid()}"
         if not os.path.isdir(runtime):
-            return Path.home() / ".cache" / "cpxd" / "run"
+            return home() / ".cache" / "cpxd" / "run"
     return Path(runtime) / "cpxd"
 
 
@@ -115,6 +126,8 @@ def _merge(settings: Settings, path: Path) -> Settings:
         raise BadConfig(file=path, reason=tr("trop d'imbrications", "nested too deep")) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(file=path, reason=reason(error)) from None
+    except ValueError:  # a number of thousands of digits
+        raise BadConfig(file=path, reason=tr("écriture incorrecte", "malformed")) from None
     changes: dict[str, Any] = {}
     for section, keys in table.items():
         if not isinstance(keys, dict):

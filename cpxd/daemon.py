@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cpxd import errors, log
 from cpxd.api.listener import Door
 from cpxd.config import Settings, run_home
+from cpxd.files import reason
 from cpxd.pkcs11.server import Server
 from cpxd.service.hub import Hub
 from cpxd.service.lockwatch import LockWatch
@@ -35,8 +36,8 @@ def pkcs11_socket() -> Path:
     """Where programs find the daemon. Raises BadFile when no socket can have that name."""
     path = run_home() / SOCKET_NAME
     if len(os.fsencode(path)) + len(".new") > _PATH_LIMIT:
-        reason = tr(f"chemin de plus de {_PATH_LIMIT} octets", f"a path of more than {_PATH_LIMIT} bytes")
-        raise errors.BadFile(file=path, reason=reason)
+        too_long = tr(f"chemin de plus de {_PATH_LIMIT} octets", f"a path of more than {_PATH_LIMIT} bytes")
+        raise errors.BadFile(file=path, reason=too_long)
     return path
 
 
@@ -104,14 +105,18 @@ def _folder() -> Path:
             raise errors.BadFile(file=folder, reason=tr("ce n'est pas un dossier à vous", "not a folder of yours"))
         folder.chmod(0o700)
     except OSError as error:
-        raise errors.BadFile(file=folder, reason=error.strerror or error) from None
+        raise errors.BadFile(file=folder, reason=reason(error)) from None
     return folder
 
 
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """The lock goes with the process, however it ends."""
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    path = folder / "lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise errors.BadFile(file=path, reason=reason(error)) from None
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,7 +145,7 @@ def _listening(folder: Path) -> tuple[socket.socket, bool]:
         new.replace(path)  # who finds it can connect
     except OSError as error:
         listening.close()
-        raise errors.BadFile(file=path, reason=error.strerror or error) from None
+        raise errors.BadFile(file=path, reason=reason(error)) from None
     return listening, True
 
 

@@ -41,7 +41,7 @@ def reason(error: Exception) -> str:
     return tr("nom ou fichier inutilisable", "unusable name or file")
 
 
-def read_small(path: Path, limit: int = 1 << 20) -> str:
+def read_small(path: Path, limit: int = 1 << 20, errors: str = "strict") -> str:
     """Text of a regular file of at most `limit` bytes. Raises OSError, UnicodeDecodeError; never waits on a pipe."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as file:
@@ -50,7 +50,7 @@ def read_small(path: Path, limit: int = 1 << 20) -> str:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, "too large")
-    return content.decode("utf-8")
+    return content.decode("utf-8", errors)
 
 
 def check_output(document: Path, output: Path) -> Path:
@@ -90,7 +90,7 @@ def write_new(path: Path, content: bytes, *, mode: int | None = None) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_umask() if mode is None else mode)
+                os.fchmod(file.fileno(), 0o666 & ~_umask() if mode is None else mode)
             Path(name).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

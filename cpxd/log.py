@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from cpxd.config import state_home
+from cpxd.files import read_small
 
 FIELDS = frozenset({"event", "code", "operation", "generation", "status", "milliseconds", "apdus", "error", "tries_left"})
 LIMIT = 1 << 20
@@ -34,7 +35,7 @@ def write(event: str, **values: str | int | float | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if path.exists() and path.stat().st_size > LIMIT:
             path.replace(path.with_suffix(".log.1"))
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
@@ -42,7 +43,7 @@ def write(event: str, **values: str | int | float | None) -> None:
 def tail(count: int) -> list[str]:
     """The last `count` lines, oldest first; empty when there is no log."""
     try:
-        lines = log_file().read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_small(log_file(), 2 * LIMIT, errors="replace").splitlines()
     except OSError:
         return []
     return lines[-count:]

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
-from cpxd import errors, log
+from cpxd import config, errors, log
 from cpxd.api import certificate, gate, origins, page, problems, routes, schema
 from cpxd.api.mycard import MyCard
 from cpxd.api.operations import Call, Desk
@@ -94,7 +94,7 @@ class Http:
         status = where.stat()
         if self._tls is None or self._tls[0] != (status.st_ino, status.st_mtime_ns):
             self._tls = ((status.st_ino, status.st_mtime_ns), certificate.context(where))
-            if registration.follow(Path.home(), certificate.leaf(), self._port):
+            if registration.follow(config.home(), certificate.leaf(), self._port):
                 log.write("browsers-told", operation="certificate")  # those that run take it at their next start
         return self._tls[1]
 

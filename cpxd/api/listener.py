@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from cpxd import errors, log
 from cpxd.api import peer
 from cpxd.config import Settings, run_home
+from cpxd.files import reason
 from cpxd.service.hub import Hub
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _unix_socket(path: Path) -> socket.socket:
             os.umask(mask)
     except OSError as error:
         made.close()
-        raise errors.BadFile(file=path, reason=error.strerror or error) from None
+        raise errors.BadFile(file=path, reason=reason(error)) from None
     return made
 
 

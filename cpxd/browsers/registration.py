@@ -20,6 +20,7 @@ from cpxd.browsers import nss, overrides
 from cpxd.browsers.kept import Kept, content
 from cpxd.browsers.nss import Database
 from cpxd.config import state_home
+from cpxd.files import reason
 
 _OVERRIDES = "cert_override.txt"
 _SHARED = ".pki/nssdb"
@@ -187,7 +188,7 @@ def _make_shared(home: Path, kept: Kept) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise errors.BadFile(file=folder, reason=error.strerror or error) from None
+        raise errors.BadFile(file=folder, reason=reason(error)) from None
     nss.create(folder)
 
 
@@ -200,4 +201,4 @@ def _remove(database: Path, folders: list[Path]) -> None:
             if not any(folder.iterdir()):
                 folder.rmdir()
     except OSError as error:
-        raise errors.BadFile(file=database, reason=error.strerror or error) from None
+        raise errors.BadFile(file=database, reason=reason(error)) from None

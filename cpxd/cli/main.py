@@ -90,8 +90,9 @@ _COMMANDS = {
 
 
 def _run(words: list[str]) -> int:
-    asked = next((word for word in words if word in _COMMANDS), None)
-    modules = [_COMMANDS[asked]] if asked else dict.fromkeys(_COMMANDS.values())
+    places = zip(["", *words], words, strict=False)
+    asked = next((word for before, word in places if not word.startswith("-") and before != "--lang"), "")
+    modules = [_COMMANDS[asked]] if asked in _COMMANDS else dict.fromkeys(_COMMANDS.values())
     commands = [importlib.import_module(f"cpxd.cli.{name}").add for name in modules]
     try:
         options = parser.build(commands, __version__).parse_args(words)

@@ -12,8 +12,8 @@ from cpxd.text import Language, choose_language, language, tr
 
 _FRENCH = {
     "usage: ": "utilisation : ",
-    "options": "options",
-    "positional arguments": "arguments",
+    "options": "options ",
+    "positional arguments": "arguments ",
     "show this help message and exit": "afficher cette aide",
     "the following arguments are required: %s": "il manque : %s",
     "unrecognized arguments: %s": "arguments inconnus : %s",

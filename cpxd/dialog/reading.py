@@ -19,6 +19,7 @@ from pathlib import Path
 from cpxd import errors
 from cpxd.dialog import program
 from cpxd.dialog.pinentry import Pinentry
+from cpxd.files import reason
 from cpxd.text import Text, tr
 
 PYTHON, PAGER = Path("/usr/bin/python3"), Path("/usr/bin/less")
@@ -137,7 +138,7 @@ class Reading(Pinentry):
                     command, stdin=memory, stdout=output, stderr=output, cwd="/", env=environment, start_new_session=True
                 )
             except OSError as error:
-                raise errors.NoPinSource(reason=f"{command[0]}, {error.strerror}") from None
+                raise errors.NoPinSource(reason=f"{command[0]}, {reason(error)}") from None
         ended = os.pidfd_open(process.pid)
         try:
             self._wait(ended, deadline)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _NAME, _PATH = "org.freedesktop.Notifications", "/org/freedesktop/Notifications"
 _RULE = f"type='signal',interface='{_NAME}',member='ActionInvoked'"
 _TERMINALS = (("xdg-terminal-exec",), ("x-terminal-emulator", "-e"), ("gnome-terminal", "--"), ("konsole", "-e"), ("xterm", "-e"))
+_AS_MARKUP = str.maketrans({"<": "‹", ">": "›", "&": "＆"})  # a body may be taken as markup: a reader is named by its maker
 _SHOWN = 64  # notifications whose click is still waited for
 
 
@@ -61,7 +62,7 @@ class Desktop:
 
         actions = ["default", tr("Ouvrir", "Open")] if event.command else []
         hints = {"urgency": Variant("y", 2 if event.urgent else 1), "desktop-entry": Variant("s", "cpxd")}
-        body = ["cpxd", 0, "dialog-warning", str(event.title), str(event.body), actions, hints, -1]
+        body = ["cpxd", 0, "dialog-warning", str(event.title), str(event.body).translate(_AS_MARKUP), actions, hints, -1]
         found = await self._call(await self._connected(), (_NAME, _PATH, _NAME), "Notify", "susssasa{sv}i", body)
         return int(found[0])
 

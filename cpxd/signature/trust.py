@@ -13,6 +13,7 @@ from pathlib import Path
 from asn1crypto import pem, x509
 
 from cpxd import errors
+from cpxd.files import reason
 from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.errors import RecordError
 from cpxd.text import tr
@@ -63,7 +64,7 @@ def _read(path: Path) -> list[bytes]:
         files = sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES) if path.is_dir() else [path]
         return [der for file in files for der in _certificates(file)]
     except OSError as error:
-        raise errors.BadFile(file=path, reason=error.strerror or error) from None
+        raise errors.BadFile(file=path, reason=reason(error)) from None
 
 
 def _certificates(file: Path) -> list[bytes]:
@@ -72,8 +73,8 @@ def _certificates(file: Path) -> list[bytes]:
         ders = [der for _, _, der in pem.unarmor(content, multiple=True)] if pem.detect(content) else [content]
         return [_checked(der) for der in ders]
     except (ValueError, RecordError):
-        reason = tr("pas un certificat d'autorité (PEM ou DER)", "no certificate of an authority (PEM or DER)")
-        raise errors.BadFile(file=file, reason=reason) from None
+        why = tr("pas un certificat d'autorité (PEM ou DER)", "no certificate of an authority (PEM or DER)")
+        raise errors.BadFile(file=file, reason=why) from None
 
 
 def _checked(der: bytes) -> bytes:

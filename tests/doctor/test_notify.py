@@ -133,6 +133,7 @@ def test_shown_on_the_desktop_and_opened_by_a_click(bus: str, monkeypatch: pytes
         service, shown = Service(), Desktop()
         await service.start(bus)
         assert await shown.tell(events.BLOCKED)
+        assert await shown.tell(events.reader_lost('<a href="https://example.org">R&D</a>'))
         await service.click(1)
         for _ in range(100):
             if opened:
@@ -143,10 +144,11 @@ def test_shown_on_the_desktop_and_opened_by_a_click(bus: str, monkeypatch: pytes
         return service
 
     service = asyncio.run(scenario())
-    (body,) = service.shown
+    body, named = service.shown
     assert body[0] == "cpxd" and "bloquée" in body[3] and body[5][0] == "default"
     assert body[6]["urgency"].value == 2
     assert opened == [("rescue",)]
+    assert not {"<", ">", "&"} & set(named[4])
 
 
 def test_a_desktop_that_is_not_there_fails_nothing(bus: str) -> None:

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What surrounds a command, variables, folders and files that others may have put there: it does its work, or says why not."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cpxd import config, daemon, errors, files, log
+
+BIN = Path(sys.executable).with_name("cpxd")
+BASES = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in BASES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_relative_folder_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = [config.config_home(), config.state_home(), config.cache_home()]
+    assert usual == [home / ".config/cpxd", home / ".local/state/cpxd", home / ".cache/cpxd"]
+    for name in BASES:
+        monkeypatch.setenv(name, "relative")
+    assert [config.config_home(), config.state_home(), config.cache_home()] == usual
+    monkeypatch.setenv("HOME", "relative")
+    assert config.home() == Path("/nonexistent")
+
+
+def test_nobody_without_a_home_is_served_too() -> None:
+    """As in a container that runs under a number which no user has."""
+    nobody = ["setpriv", "--reuid", "54321", "--clear-groups"] if os.getuid() == 0 else ["unshare", "--user"]
+    environment = {name: value for name, value in os.environ.items() if name != "HOME" and name not in BASES}
+    program = "import sys; from cpxd.cli.main import main; sys.exit(main(['pin', 'status', '--reader', 'none']))"
+    if subprocess.run([*nobody, sys.executable, "-c", ""], env=environment, check=False).returncode:
+        nobody = ["unshare", "--user"]  # the interpreter is in a folder of root's alone
+    done = subprocess.run([*nobody, sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (10, 11) and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_log_that_is_no_file_delays_nobody(home: Path) -> None:
+    log.log_file().parent.mkdir(parents=True)
+    os.mkfifo(log.log_file())
+    log.write("test")
+    assert log.tail(5) == []
+    log.log_file().unlink()
+    log.log_file().symlink_to("/dev/zero")
+    log.write("test")
+    assert log.tail(5) == []
+
+
+def test_a_number_of_thousands_of_digits_is_refused(home: Path) -> None:
+    (home / ".config/cpxd").mkdir(parents=True)
+    (home / ".config/cpxd/config.toml").write_text(f"[api]\nport = {'1' * 5000}\n")
+    with pytest.raises(errors.BadConfig):
+        config.load()
+
+
+def test_a_lock_that_is_a_link_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "cpxd").mkdir()
+    (tmp_path / "cpxd" / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(errors.BadFile) as refused:
+        daemon.serve(config.Settings())
+    assert str(tmp_path / "cpxd" / "lock") in str(refused.value) and not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_a_result_has_the_mode_of_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        files.write_new(tmp_path / "result", b"signed")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "result").stat().st_mode) == mode
+
+
+def test_no_core_is_left(tmp_path: Path) -> None:
+    """Of the service above all: it holds what the PIN of a card has opened."""
+
+    def allow() -> None:
+        most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+    run = "import cpxd.cli.main as m; m.main = lambda: print(open('/proc/self/limits').read()); import cpxd.start as s; s.main()"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True, preexec_fn=allow)
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("Max core file size"))
+    assert line.split()[4] == "0"
+
+
+@pytest.mark.parametrize("words", [("crad", "card"), ("--lang", "fr", "sing", "card"), ("signer", "sign", "card")])
+def test_a_command_that_there_is_not_is_told_all_there_are(words: tuple[str, ...]) -> None:
+    done = subprocess.run([BIN, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "'card'" in done.stderr and "'doctor'" in done.stderr
