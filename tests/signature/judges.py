@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verifiers that are not ours: OpenSSL, GnuPG, poppler (NSS), MuPDF, xmlsec1 (OpenSSL, NSS), José, Java (XML, Bouncy Castle);
-and for XML signatures with PSS, which xmlsec1 of Debian 12 does not know, the canonical form of Python's own parser with the
-arithmetic of OpenSSL.
+"""Verifiers that are not ours: OpenSSL, GnuPG, poppler (NSS), MuPDF, xmlsec1 (OpenSSL, NSS), José, xadesjs, Java (its own, Bouncy
+Castle); and for XML signatures with PSS, which xmlsec1 of Debian 12 does not know, the canonical form of Python's own parser with
+the arithmetic of OpenSSL.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class Judges:
         self._gnupg(certificates)
         self._nss()
         self._java: subprocess.Popen[str] | None = None
+        self._xadesjs: subprocess.Popen[str] | None = None
         self._nss_program: Path | None = None
-        self.said = ""  # why Java said no
+        self.said = ""  # why Java or xadesjs said no
 
     def _pem(self, name: str, certificates: list[x509.Certificate]) -> Path:
         path = self.folder / name
@@ -113,10 +114,11 @@ class Judges:
         self.run("gpgsm", "--homedir", self.home, "--batch", "--disable-dirmngr", "--import", self.ca)
 
     def close(self) -> None:
-        if self._java is not None and self._java.stdin and self._java.stdout:
-            self._java.stdin.close()
-            self._java.wait(30)
-            self._java.stdout.close()
+        for process in (self._java, self._xadesjs):
+            if process is not None and process.stdin and process.stdout:
+                process.stdin.close()
+                process.wait(30)
+                process.stdout.close()
         self.run("gpgconf", "--homedir", self.home, "--kill", "all")
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -171,6 +173,22 @@ class Judges:
             self.put(*beside)
         return self.run(self._nss_program, self.put("n.xml", document), *sorted(self.folder.glob("nss*.der"))).returncode == 0
 
+    def xadesjs(self, document: bytes, beside: tuple[str, bytes] | None = None) -> bool:
+        """The arithmetic alone, by xadesjs over the Web Crypto of Node.js; whom the certificate leads to it does not ask."""
+        if self._xadesjs is None:
+            here, there = Path(__file__).with_name("xadesjs"), self.folder / "xadesjs"
+            there.mkdir()
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(here / name, there)
+            line = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(there)]
+            done = self.run(*line, timeout=120)
+            assert done.returncode == 0, done.stderr
+            program = ["node", str(here / "judge.mjs"), str(there / "package.json")]
+            self._xadesjs = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        paths = [self.put("x.xml", document), *([self.put("beside.xml", beside[1])] if beside else [])]
+        self.said = _ask(self._xadesjs, "\t".join(map(str, paths)))
+        return self.said == "right"
+
     def expat_openssl(self, document: bytes, beside: bytes = b"") -> bool:
         """Digests over the canonical form of expat, the value by OpenSSL. For what our signatures hold, no more."""
         root = ElementTree.fromstring(document)  # noqa: S314 - ours
@@ -216,13 +234,8 @@ class Judges:
             assert done.returncode == 0, done.stderr
             line = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{classes}:{jars}", "SignatureJudge", str(self.ca)]
             self._java = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        process = self._java
-        assert process.stdin is not None and process.stdout is not None
         other = self.put(*beside) if beside else "-"
-        process.stdin.write(f"{what}\t{self.put('judged.' + what, signature)}\t{other}\n")
-        process.stdin.flush()
-        self.said = process.stdout.readline().strip()
-        assert self.said, "Java has ended"
+        self.said = _ask(self._java, f"{what}\t{self.put('judged.' + what, signature)}\t{other}")
         return self.said == "yes"
 
     # -- JWS, time stamps, revocation ------------------------------------------------------------------------------
@@ -268,6 +281,16 @@ class Judges:
         ]
         done = self.run(*line)
         return "Response verify OK" in done.stderr + done.stdout and ": good" in done.stdout
+
+
+def _ask(process: subprocess.Popen[str], line: str) -> str:
+    """A judge that stays: one line, one answer."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    said = process.stdout.readline().strip()
+    assert said, "the judge has ended"
+    return said
 
 
 def cut_pdf(document: bytes) -> tuple[bytes, bytes]:

@@ -47,9 +47,13 @@ CELLS = (
     *(Cell(format, "lt", form, ("openssl", "java")) for format in ("cms", "cades") for form in _CMS),
     *(Cell("pades", level, "enveloped", ("poppler", "openssl", "java"), ("mupdf",)) for level in _PDF),
     Cell("pades", "lta", "enveloped", ("poppler", "openssl", "java")),  # MuPDF takes the time stamp added last for a change
-    *(Cell("xades", level, form, ("java",), ("xmlsec1", "xmlsec_nss"), ("expat_openssl",)) for level in _SHORT for form in _XML),
+    *(
+        Cell("xades", level, form, ("java", "xadesjs"), ("xmlsec1", "xmlsec_nss"), ("expat_openssl",))
+        for level in _SHORT
+        for form in _XML
+    ),
     # NSS wants a certificate for mail, which that of the authentication key is not
-    Cell("vihf", "b", "enveloped", ("java",), ("xmlsec1",), ("expat_openssl",)),
+    Cell("vihf", "b", "enveloped", ("java", "xadesjs"), ("xmlsec1",), ("expat_openssl",)),
     *(Cell("smime", level, "detached", ("openssl", "java", "gpgsm")) for level in _SHORT),
     Cell("jws", "b", "enveloping", ("openssl", "java", "jose")),
 )

@@ -133,6 +133,9 @@ class Judged:
     def xmlsec_nss(self) -> bool:
         return self.judges.xmlsec_nss(self.signed, self.document)
 
+    def xadesjs(self) -> bool:
+        return self.judges.xadesjs(self.signed, self.document)
+
     def expat_openssl(self) -> bool:
         return self.judges.expat_openssl(self.signed, self.document[1] if self.document else b"")
 
