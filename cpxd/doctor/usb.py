@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cpxd.doctor.machine import Machine
 from cpxd.reader.terminals import Terminal, by_usb
+from cpxd.text import printable
 
 _CCID_CLASS = "0b"  # bInterfaceClass: smart card
 
@@ -32,19 +33,24 @@ def readers(machine: Machine) -> list[UsbReader]:
         devices = sorted(machine.at("/sys/bus/usb/devices").iterdir())
     except OSError:
         return []
-    found = (_reader(machine, device) for device in devices if ":" not in device.name)
+    classes: dict[str, set[str]] = {}  # of interfaces, by their device: they are listed beside it, and in it
+    for entry in devices:
+        name, colon, _ = entry.name.partition(":")
+        if colon:
+            classes.setdefault(name, set()).add(machine.text(entry / "bInterfaceClass"))
+    found = (_reader(machine, device, classes.get(device.name, set())) for device in devices if ":" not in device.name)
     return [reader for reader in found if reader is not None]
 
 
-def _reader(machine: Machine, device: Path) -> UsbReader | None:
+def _reader(machine: Machine, device: Path, beside: set[str]) -> UsbReader | None:
     vendor, product = machine.text(device / "idVendor").lower(), machine.text(device / "idProduct").lower()
     if not vendor or not product:
         return None
     usb = f"{vendor}:{product}"
-    classes = {machine.text(path) for path in device.parent.glob(f"{device.name}:*/bInterfaceClass")}
-    classes |= {machine.text(path) for path in device.glob("*:*/bInterfaceClass")}
+    classes = beside | {machine.text(path) for path in device.glob("*:*/bInterfaceClass")}
     terminal = by_usb(usb)
     if _CCID_CLASS not in classes and terminal is None:
         return None
     sleeps = machine.text(device / "power" / "control") == "auto"
-    return UsbReader(usb, machine.text(device / "product"), _CCID_CLASS in classes, device.name, sleeps, terminal)
+    product_name = printable(machine.text(device / "product"))  # what the device says of itself
+    return UsbReader(usb, product_name, _CCID_CLASS in classes, device.name, sleeps, terminal)

@@ -166,6 +166,10 @@ TREES: dict[str, tuple[tuple[Device, ...], list[str]]] = {
     "unknown CCID reader": ((Device("dead:beef", product="Lecteur Untel"),), ["Lecteur Untel"]),
     "unknown CCID reader without a name": ((Device("dead:beef", product=""),), ["dead:beef"]),
     "a name that is no UTF-8": ((Device("dead:beef", product=b"Lecteur \xe9\n"),), ["Lecteur \ufffd"]),
+    "a name that would steer the terminal": (
+        (Device("dead:beef", product=b"Lecteur\x1b[31m\n\x07rouge\n"),),
+        ["Lecteur\ufffd[31m \ufffdrouge"],
+    ),
     "no power folder": ((Device("0f14:0038", power=None),), ["XIRING Leo v2"]),
     "identifiers missing": ((Device(":"),), []),
     "sixteen readers": (tuple(Device("0f14:0038", place=f"1-{n}") for n in range(1, 17)), ["XIRING Leo v2"] * 16),
