@@ -20,6 +20,7 @@ from cpxd.signature.report import WORST, Found, Report, Verdict
 from cpxd.signature.revocation import SKEW
 from cpxd.signature.timestamp import Stamp
 from cpxd.signature.trust import TrustStore, parsed
+from cpxd.signature.vihf import Conditions
 from cpxd.text import Text
 
 _NOTHING = Evidence()
@@ -63,6 +64,7 @@ def judge(found: Found, trust: TrustStore, fetch: Fetch, now: datetime, held: Ev
         return _report(found, opinion, signer, now, path=Path(()), revoked=_UNKNOWN, level="")
     for doubt in found.doubts:
         opinion.lower("indeterminate", *doubt)
+    _check_conditions(found.conditions, now, opinion)
     moment = _moment(found, trust, _Sources(found.evidence + held, fetch), now, opinion)
     path = chain.build(found.certificate, trust, moment.at, found.certificates)
     _check_path(path, signer, moment, claimed=found.signing_time, now=now, opinion=opinion)
@@ -154,6 +156,29 @@ def _check_revocation(revoked: PathRevocation, moment: _Moment, claimed: datetim
             f"certificat révoqué le {day}, et rien ne prouve que la signature est antérieure",
             f"certificate revoked on {day}, and nothing proves that the signature is earlier",
         )
+
+
+def _check_conditions(conditions: Conditions | None, now: datetime, opinion: _Opinion) -> None:
+    """SAML 2.0 core §2.5.1: an assertion counts in its time. Whether one is among its audience, only the service can say."""
+    if conditions is None:
+        return
+    start, end = conditions.not_before, conditions.not_on_or_after
+    if start is not None and now + SKEW < start:
+        opinion.lower(
+            "invalid", f"jeton pas encore valable : dès le {_when(start)}", f"assertion not valid before {_when(start)}"
+        )
+    if end is not None and now - SKEW >= end:
+        opinion.lower("invalid", f"jeton expiré le {_when(end)}", f"assertion expired on {_when(end)}")
+    if conditions.audiences:
+        names = ", ".join(conditions.audiences)
+        opinion.lower("indeterminate", f"jeton réservé à : {names}", f"assertion meant for: {names}")
+    if conditions.strange:
+        names = ", ".join(conditions.strange)
+        opinion.lower("indeterminate", f"condition inconnue du jeton : {names}", f"unknown condition of the assertion: {names}")
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} {moment:%Z}"
 
 
 def _check_usage(signer: CardCertificate, opinion: _Opinion) -> None:

@@ -193,6 +193,12 @@ def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> F
         raise BadSignature("comment")
     if name == "VIHF" and signature.getparent() is not signature.getroottree().getroot():
         raise BadSignature("ds:Signature")
+    conditions = None
+    if name == "VIHF":
+        try:
+            conditions = vihf.conditions(signature.getroottree().getroot())
+        except ValueError:
+            raise BadSignature("Conditions") from None
     found = Found(
         name if properties or name == "VIHF" else "XML-DSig",
         covers=covers,
@@ -200,6 +206,7 @@ def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> F
         certificates=part.certificates,
         padding=part.padding,
         doubts=doubts,
+        conditions=conditions,
     )
     if properties is None:
         return found

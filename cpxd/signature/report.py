@@ -12,6 +12,7 @@ from cpxd.signature.evidence import Evidence
 from cpxd.signature.revocation import State
 from cpxd.signature.signer import Padding
 from cpxd.signature.timestamp import Stamp
+from cpxd.signature.vihf import Conditions
 from cpxd.text import Text
 
 # EN 319 102-1: TOTAL-PASSED, INDETERMINATE, TOTAL-FAILED
@@ -40,6 +41,7 @@ class Found:
     stamp: Stamp | None = None
     archive: Stamp | None = None  # over the document with all of this in it (LTA)
     doubts: tuple[Text, ...] = ()  # what the signature does not cover and should
+    conditions: Conditions | None = None  # of an assertion
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,38 @@ class Request:
     version: str = "3.0"
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """When, and before whom, an assertion counts (SAML 2.0 core §2.5.1). `strange`: conditions that we do not know."""
+
+    not_before: datetime | None
+    not_on_or_after: datetime | None
+    audiences: tuple[str, ...]
+    strange: tuple[str, ...]
+
+
+def conditions(assertion: Element) -> Conditions:
+    """Raises ValueError."""
+    found = assertion.findall(f"{{{SAML}}}Conditions")
+    if len(found) > 1:
+        raise ValueError("Conditions")
+    if not found:
+        return Conditions(None, None, (), ())
+    known = {f"{{{SAML}}}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction")}
+    audiences = [element.text or "" for element in found[0].iterfind(f"{{{SAML}}}AudienceRestriction/{{{SAML}}}Audience")]
+    strange = [str(element.tag).rpartition("}")[2] for element in found[0] if element.tag not in known]
+    return Conditions(_when(found[0], "NotBefore"), _when(found[0], "NotOnOrAfter"), tuple(audiences), tuple(strange))
+
+
+def _when(element: Element, name: str) -> datetime | None:
+    """UTC, said or not (SAML 2.0 core §1.3.3)."""
+    text = element.get(name)
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text.strip())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
 def bad_request(reason: str) -> errors.BadDocument:
     return errors.BadDocument(format="VIHF", reason=reason)
 

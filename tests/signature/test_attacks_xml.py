@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import documents
 import pytest
@@ -37,11 +37,11 @@ def verdicts(content: bytes, trust: TrustStore, fetch: Network) -> set[str]:
 # -- wrapping -------------------------------------------------------------------------------------------------------
 
 
-def response(signer: SoftSigner) -> bytes:
+def response(signer: SoftSigner, conditions: str = "") -> bytes:
     """A SAML message with a signed assertion in it, as our VIHF is built."""
     assertion = etree.fromstring(
         f'<saml:Assertion xmlns:saml="{vihf.SAML}" ID="_signed"><saml:Issuer>i</saml:Issuer><saml:Subject>'
-        "<saml:NameID>899700090014</saml:NameID></saml:Subject></saml:Assertion>"
+        f"<saml:NameID>899700090014</saml:NameID></saml:Subject>{conditions}</saml:Assertion>"
     )
     signature = xmldsig.new_signature()
     reference = Reference("#_signed", hashlib.sha256(canonical(assertion)).digest(), (ENVELOPED, EXC_C14N))
@@ -231,3 +231,39 @@ def test_comments_and_instructions_are_signed(
         assert verdicts(forged, trust, network) == {"invalid"}, changed
     whole = etree.tostring(etree.fromstring(content).getroottree()).replace(b"</a>", signed[start:end] + b"</a>")
     assert verdicts(whole, trust, network) == {"valid"}, "the forging does no other harm"
+
+
+# -- when and for whom an assertion counts (SAML 2.0 core §2.5.1) ------------------------------------------------------
+
+_NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def _in(minutes: float, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
+    return (_NOW + timedelta(minutes=minutes)).strftime(form)
+
+
+_LATE_CLOCK = f"{_in(64, '%Y-%m-%dT%H:%M:%S')}+01:00"  # 4 minutes from now
+_AUDIENCE = "<saml:AudienceRestriction><saml:Audience>urn:dmp</saml:Audience></saml:AudienceRestriction>"
+CONDITIONS = {
+    "none": ("", "valid", ""),
+    "empty": ("<saml:Conditions/>", "valid", ""),
+    "now": (f'<saml:Conditions NotBefore="{_in(-60)}" NotOnOrAfter="{_in(1)[:-1]}.5Z"/>', "valid", ""),
+    "our clock may be late": (f'<saml:Conditions NotBefore="{_LATE_CLOCK}"/>', "valid", ""),
+    "and early": (f'<saml:Conditions NotOnOrAfter="{_in(-4)}"/>', "valid", ""),
+    "not yet": (f'<saml:Conditions NotBefore="{_in(6)[:-1]}"/>', "invalid", "not valid before"),
+    "no more": (f'<saml:Conditions NotOnOrAfter="{_in(-5)}"/>', "invalid", "expired on"),
+    "no date": ('<saml:Conditions NotOnOrAfter="soon"/>', "invalid", "Conditions"),
+    "twice": ("<saml:Conditions/><saml:Conditions/>", "invalid", "Conditions"),
+    "an audience": (f"<saml:Conditions>{_AUDIENCE}</saml:Conditions>", "indeterminate", "urn:dmp"),
+    "once": ("<saml:Conditions><saml:OneTimeUse/></saml:Conditions>", "valid", ""),
+    "unknown": ("<saml:Conditions><saml:Condition/></saml:Conditions>", "indeterminate", "Condition"),
+    "an instruction": ("<saml:Conditions><?x y?></saml:Conditions>", "indeterminate", "condition"),
+}
+
+
+@pytest.mark.parametrize(("conditions", "expected", "words"), CONDITIONS.values(), ids=CONDITIONS)
+def test_conditions(plain: SoftSigner, trust: TrustStore, network: Network, conditions: str, expected: str, words: str) -> None:
+    (found,) = reading.read(response(plain, conditions), None)
+    report = judge(found, trust, network, _NOW)
+    assert report.verdict == expected and all(words in reason.en for reason in report.reasons[:1]), report.reasons
+    assert bool(report.reasons) == bool(words)
