@@ -53,6 +53,19 @@ def read_small(path: Path, limit: int = 1 << 20, errors: str = "strict") -> str:
     return content.decode("utf-8", errors)
 
 
+def check_beside(document: Path) -> None:
+    """Where nothing was said, a result is written beside a regular file, never beside a pipe or a device. Raises BadFile."""
+    try:
+        mode = document.stat().st_mode
+    except (OSError, ValueError):
+        return  # said by whoever reads it
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        why = tr(
+            "ce n'est pas un fichier ordinaire ; dites où écrire, avec -o", "it is no regular file; say where to write, with -o"
+        )
+        raise BadFile(file=document, reason=why)
+
+
 def check_output(document: Path, output: Path) -> Path:
     """Where a result would be written, links followed. Raises BadFile when that cannot be, before anybody is asked anything."""
     try:
@@ -61,10 +74,10 @@ def check_output(document: Path, output: Path) -> Path:
             raise OSError(errno.ENAMETOOLONG, "")
         if not target.name or target.is_dir():
             raise OSError(errno.EISDIR, "")
-        if not target.parent.is_dir():
+        if output.exists():  # not the target: of a pipe, as /dev/stdout may be, only the link says what it is
+            _check_existing(document, output)
+        elif not target.parent.is_dir():
             raise BadFile(file=output, reason=tr("le dossier n'existe pas", "the folder does not exist"))
-        if target.exists():
-            _check_existing(document, output, target)
         if not os.access(target.parent, os.W_OK | os.X_OK):
             raise BadFile(file=output, reason=tr("dossier protégé en écriture", "the folder is write-protected"))
     except (OSError, ValueError) as error:
@@ -72,12 +85,12 @@ def check_output(document: Path, output: Path) -> Path:
     return target
 
 
-def _check_existing(document: Path, output: Path, target: Path) -> None:
-    if not stat.S_ISREG(target.stat().st_mode):
+def _check_existing(document: Path, output: Path) -> None:
+    if not stat.S_ISREG(output.stat().st_mode):
         raise BadFile(file=output, reason=tr("ce n'est pas un fichier ordinaire", "it is no regular file"))
-    if target.samefile(document):
+    if output.samefile(document):
         raise BadFile(file=output, reason=tr("c'est le document lui-même", "it is the document itself"))
-    if not os.access(target, os.W_OK):
+    if not os.access(output, os.W_OK):
         raise BadFile(file=output, reason=tr("fichier protégé en écriture", "the file is write-protected"))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
 from cpxd.errors import Exit
-from cpxd.files import check_output, write_new
+from cpxd.files import check_beside, check_output, write_new
 from cpxd.service import codes
 from cpxd.text import printable, tr
 
@@ -35,6 +35,8 @@ def _run(options: argparse.Namespace) -> int:
     from cpxd.service import decrypting
 
     path: Path = options.file
+    if options.output is None:
+        check_beside(path)
     output = options.output or path.with_name((path.stem or path.name) + ".decrypted.eml")
     target = check_output(path, output)
     with open_card(options) as card:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cpxd import config, errors
 from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
 from cpxd.errors import Exit
-from cpxd.files import check_output, write_new
+from cpxd.files import check_beside, check_output, write_new
 from cpxd.service import codes, signing
 from cpxd.service.desk import OpenCard
 from cpxd.signature.options import KINDS, Options
@@ -103,6 +103,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _task(arguments: argparse.Namespace, path: Path, options: Options, *, shown: bool) -> signing.Task:
+    if arguments.output is None:
+        check_beside(path)
     source = signing.read_source(path, options, shown=shown)
     output = arguments.output or Path(f"{_stem(path, options)}{options.suffix}")
     if arguments.output is not None and len(arguments.files) > 1:
@@ -171,7 +173,8 @@ def _say(outcome: signing.Outcome, *, quiet: bool) -> None:
         sys.stderr.write(tr(f"Non signé : {name} : {outcome.error}", f"Not signed: {name}: {outcome.error}") + "\n")
     elif not quiet:
         name, size = printable(outcome.task.output), outcome.task.source.hashed.size
-        print(tr(f"Signé : {name} ({size} octets signés)", f"Signed: {name} ({size} bytes signed)"))
+        octets = f"{size} octet{'s' * (size > 1)} signé{'s' * (size > 1)}"
+        print(tr(f"Signé : {name} ({octets})", f"Signed: {name} ({size} byte{'s' * (size != 1)} signed)"))
 
 
 # --- VIHF -----------------------------------------------------------------------------------------------------------

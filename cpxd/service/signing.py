@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,7 +92,10 @@ class Source:
 def read_source(path: Path, options: Options, *, shown: bool = False) -> Source:
     """Hash a file; with `shown`, read what a person must see of it. Raises BadFile, DocumentTooLarge."""
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        size = found.st_size
+        if not options.streamed and not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise errors.BadFile(file=path, reason=tr("ce n'est pas un fichier ordinaire", "it is no regular file"))
         if not options.streamed and size > MAX_DOCUMENT:
             raise errors.DocumentTooLarge(format=options.kind.name, size=size, limit=MAX_DOCUMENT)
         with path.open("rb") as file:

@@ -89,6 +89,29 @@ def test_what_the_signature_is(desk: Lab, paper: Path, model: str) -> None:
     assert own.subject.native["given_name"] == "ALIENOR" or "ALIENOR" in str(own.subject.native)
 
 
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [((), "-o"), (("--format", "jws", "-o", "out"), "fichier ordinaire"), (("--enveloping", "-o", "out"), "fichier ordinaire")],
+)
+def test_a_pipe_has_no_place_beside_it_and_is_read_once(
+    desk: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], place: str
+) -> None:
+    """Nobody writes there: refused before it is opened, and before a code is asked for."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    handle = desk.insert(0, card())
+    assert place in fails(command(desk, "sign", "pipe", *options, codes=[PIN]), 40)
+    only(tmp_path, "pipe")
+    assert handle.trace == []
+
+
+def test_what_is_no_file_is_not_written_to(desk: Lab, paper: Path) -> None:
+    """/dev/stdout, which is a pipe here, by its name and not as /proc has it."""
+    desk.insert(0, card())
+    said = fails(command(desk, "sign", str(paper), "-o", "/dev/stdout", codes=[PIN]), 40)
+    assert "/dev/stdout" in said and "fichier ordinaire" in said
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("size", [0, 1, 5_000_000], ids=["empty", "one byte", "5 MB"])
 def test_sizes(desk: Lab, tmp_path: Path, model: str, size: int) -> None:
