@@ -44,6 +44,14 @@ def ensure(now: datetime | None = None) -> Path:
     return where
 
 
+def forget() -> None:
+    """The key with it; the service makes another one for who connects next. Raises BadFile."""
+    try:
+        path().unlink(missing_ok=True)
+    except OSError as error:
+        raise errors.BadFile(file=path(), reason=reason(error)) from None
+
+
 def leaf() -> bytes:
     """DER of the certificate, without its key, for a browser's list. Raises BadFile."""
     from cryptography import x509

@@ -7,6 +7,7 @@ peer (nss.py). Both were seen to serve fetch and WebSockets; neither needs an ad
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -126,6 +127,7 @@ def _tell(kept: Kept, leaf: bytes, port: int) -> str:
 
 def _told(home: Path, database: Database, kept: Kept, leaf: bytes, old: str) -> Told:
     try:
+        _check_writable(database.folder)
         entry = kept.databases.setdefault(str(database.folder), {"module": kept.lost, "created": None})
         kept.save()
         changed = _add_module(database, kept, entry)
@@ -141,6 +143,14 @@ def _told(home: Path, database: Database, kept: Kept, leaf: bytes, old: str) -> 
         return Told(database, "changed" if changed else "unchanged", changed and running(home, database))
     except errors.CpxError as error:
         return Told(database, "failed", error=error)
+
+
+def _check_writable(folder: Path) -> None:
+    """The programs of NSS leave half of their work where they may not write all of it. Raises BadFile."""
+    for place in (folder, folder / "pkcs11.txt"):
+        if not os.access(place, os.W_OK):
+            read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+            raise errors.BadFile(file=place, reason=reason(OSError(errno.EROFS if read_only else errno.EACCES, "")))
 
 
 def _add_module(database: Database, kept: Kept, entry: dict[str, Any]) -> bool:
@@ -163,7 +173,7 @@ def _forget(database: Database, kept: Kept) -> bool:
         nss.distrust(database.folder)
         changed = True
     path = database.folder / _OVERRIDES
-    if database.program == "Firefox":
+    if str(path) in kept.files:
         before = content(path)
         kept.undo(path, lambda now: overrides.strip(now, str(kept.told.get("leaf", ""))))
         changed |= content(path) != before

@@ -55,12 +55,15 @@ def _register(options: argparse.Namespace) -> int:
 
 
 def _unregister(options: argparse.Namespace) -> int:
+    from cpxd.api import certificate
     from cpxd.browsers import policies, registration
 
     if options.machine:
         _show_files(policies.unregister())
         return Exit.DONE
-    return _show(registration.unregister(config.home()))
+    done = _show(registration.unregister(config.home()))
+    certificate.forget()  # nobody accepts it any more
+    return done
 
 
 def _show_files(files: list[Path]) -> None:

@@ -96,7 +96,7 @@ def test_register_twice_then_unregister(home: Home) -> None:
     assert home.looks(*folders) == registered
     assert home.cpxd("unregister").count("✓") == 3
     assert home.looks(*folders) == before
-    assert not registration.record().exists()
+    assert not registration.record().exists() and not certificate.path().exists()
     assert home.cpxd("unregister").count("✓") == 0
     assert home.looks(*folders) == before
 
@@ -184,6 +184,28 @@ def test_an_open_browser_and_a_database_with_a_password(home: Home) -> None:
     assert said.startswith("40 ") and "ouvert en ce moment, redémarrez-le" in said
     assert "CPX-191" in said and str(shared) in said and "CPX-147" in said
     assert registration.knows(nss.read(home.path, profile), certificate.leaf(), PORT)
+
+
+def test_a_profile_that_cannot_be_written(home: Home) -> None:
+    """In a mount namespace, since root may write anywhere: the reason in words, nothing done by half, nothing to undo."""
+    profile, shared = home.profile(), home.shared()
+    before = home.looks(profile, shared)
+    user = [] if os.getuid() == 0 else ["--map-root-user"]
+    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && "$2" register --browsers'
+    said = home.run("unshare", "--mount", *user, "sh", "-c", script, "sh", str(profile), CPXD, check=False)
+    assert said.startswith("40 ") and f"« {profile} » : disque en lecture seule" in said and "✓ Chromium" in said
+    assert home.cpxd("unregister").count("✓") == 1
+    assert home.looks(profile, shared) == before and not registration.record().exists()
+
+
+def test_a_file_of_the_profile_that_was_never_ours(home: Home) -> None:
+    """Nothing of it was written, so nothing of it is undone, whatever it is."""
+    profile = home.profile()
+    (profile / "cert_override.txt").mkdir()
+    before = home.looks(profile)
+    assert "CPX-140" in home.run(CPXD, "register", "--browsers", check=False)
+    assert home.run(CPXD, "unregister", check=False).startswith("0 ✓ Firefox")
+    assert home.looks(profile) == before and not registration.record().exists()
 
 
 def test_without_the_programs_of_nss(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
