@@ -6,6 +6,7 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 C_SOURCES := $(wildcard cpxd/*.c cpxd/*.h cpxd/_apdu_build.py simulator/driver/*.c simulator/driver/*.h simulator/galss/*.c simulator/galss/*.h simulator/usb/*.c cpxd/pkcs11/module/*.c cpxd/pkcs11/module/*.h cpxd/pkcs11/module/*.map)
+PYTHON_OWN := cpxd simulator tests bench tools clients setup.py
 C_OWN := $(filter %.c,$(C_SOURCES))
 C_WARNINGS := -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -Wstrict-prototypes -Werror
 
@@ -19,11 +20,12 @@ test: build test-packages ## two at a time, a file of tests by one of them: most
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: build
-	$(BIN)/ruff check cpxd simulator tests bench setup.py
-	$(BIN)/ruff format --check cpxd simulator tests bench setup.py
+	$(BIN)/ruff check $(PYTHON_OWN)
+	$(BIN)/ruff format --check $(PYTHON_OWN)
 	$(BIN)/mypy
 	set -e; for f in $(C_OWN); do gcc $(C_WARNINGS) -I/usr/include/PCSC -Icpxd -fsyntax-only $$f; done
 	$(BIN)/python -m pytest tests/unit/test_layers.py
+	$(BIN)/python -m pytest --collect-only -qq tests >build/collected || { cat build/collected; exit 1; } # each test can be imported
 
 bench: build test-packages
 	$(BIN)/python bench/run.py
@@ -69,7 +71,7 @@ fuzz-packages:
 
 $(VENV)/.installed: pyproject.toml | packages
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=68,<85' wheel 'cffi>=1.16,<3'
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=77.0.3,<85' wheel 'cffi>=1.16,<3'
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	touch $@
 
