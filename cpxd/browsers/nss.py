@@ -76,7 +76,21 @@ def databases(home: Path) -> list[Database]:
     """Of this user: each Firefox and Thunderbird profile that has been used, and the shared ones."""
     found = [folder for base in _FIREFOX for folder in _profiles(home / base)]
     found += [home / place for place in _SHARED]
-    return [read(home, folder) for folder in dict.fromkeys(found) if (folder / "pkcs11.txt").is_file()]
+    return [read(home, folder) for folder in dict.fromkeys(found) if os.path.isfile(folder / "pkcs11.txt")]
+
+
+def closed(home: Path) -> list[Path]:
+    """Folders of browsers that this user may not enter, so that nothing is known of what is in them."""
+    return list(dict.fromkeys(place for name in (*_FIREFOX, *_SHARED) if (place := _closed(home, Path(name))) is not None))
+
+
+def _closed(home: Path, name: Path) -> Path | None:
+    place = home
+    for part in name.parts:
+        place = place / part
+        if os.path.isdir(place) and not os.access(place, os.R_OK | os.X_OK):
+            return place
+    return None
 
 
 def _profiles(base: Path) -> list[Path]:

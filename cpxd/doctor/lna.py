@@ -10,6 +10,7 @@ later: policy LocalNetworkAccess; the answers in permissions.sqlite, type `loopb
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -53,7 +54,7 @@ def of(machine: Machine, sites: list[str]) -> Iterator[Access]:
     """For each site in each browser profile of this user."""
     policies = list(_chromium_policies(machine))
     for place, name in _CHROMIUMS:
-        for preferences in sorted((machine.home / place).glob("*/Preferences")):
+        for preferences in _profiles(machine.home / place):
             for site in sites:
                 yield _chromium(name, preferences, site, policies)
     firefox = [database.folder for database in nss.databases(machine.home) if database.program == "Firefox"]
@@ -69,6 +70,14 @@ def _chromium_policies(machine: Machine) -> Iterator[tuple[str, dict[str, Any]]]
     for folder in _POLICY_FOLDERS:
         for path in sorted(machine.at(f"/etc/{folder}/policies/managed").glob("*.json")):
             yield f"/etc/{folder}/policies/managed/{path.name}", _object(path)
+
+
+def _profiles(folder: Path) -> list[Path]:
+    """The Preferences of each profile; none of a folder that is closed to this user, which another check says."""
+    try:
+        return sorted(folder.glob("*/Preferences"))
+    except OSError:
+        return []
 
 
 def _chromium(name: str, preferences: Path, site: str, policies: list[tuple[str, dict[str, Any]]]) -> Access:
@@ -120,7 +129,7 @@ def _firefox(machine: Machine, folder: Path, site: str) -> Access:
 
 
 def _permission(path: Path, site: str) -> int:
-    if not path.is_file():
+    if not os.path.isfile(path):
         return 0
     host, port = _parts(site)
     origin = f"https://{host}" if port == 443 else f"https://{host}:{port}"

@@ -15,16 +15,27 @@ _LOOPBACK = ("0100007F", "00000000", "0" * 32, "0" * 24 + "01000000")  # 127.0.0
 
 def inodes(machine: Machine, port: int) -> set[str]:
     """Sockets that listen on a port of the loopback interface."""
-    return {inode for table in ("/proc/net/tcp", "/proc/net/tcp6") for inode in _listening(machine.text(table), port)}
+    return {inode for inode, _ in _listening(machine, port)}
 
 
-def _listening(table: str, port: int) -> Iterator[str]:
+def owner(machine: Machine, port: int) -> int | None:
+    """The user whose program listens there: the kernel tells that of everybody's."""
+    return next((int(uid) for _, uid in _listening(machine, port) if uid.isdecimal()), None)
+
+
+def _listening(machine: Machine, port: int) -> Iterator[tuple[str, str]]:
+    """(inode, user)"""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        yield from _rows(machine.text(table), port)
+
+
+def _rows(table: str, port: int) -> Iterator[tuple[str, str]]:
     for line in table.splitlines()[1:]:
         words = line.split()
         if len(words) > 9 and words[3] == _LISTENING:
             address, _, number = words[1].partition(":")
             if address in _LOOPBACK and number.isalnum() and int(number, 16) == port:
-                yield words[9]
+                yield words[9], words[7]
 
 
 def holder(machine: Machine, port: int) -> Process | None:
@@ -50,6 +61,8 @@ def _has(folder: Path, wanted: set[str]) -> bool:
 
 
 def is_ours(machine: Machine, process: Process) -> bool:
-    """Whether it is `cpxd serve`, by its command line."""
+    """Whether it is this user's `cpxd serve`, by its command line."""
+    if process.uid != os.getuid():
+        return False
     words = machine.text(f"/proc/{process.pid}/cmdline").split("\0")
     return any(Path(word).name == "cpxd" for word in words[:3]) and "serve" in words

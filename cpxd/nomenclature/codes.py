@@ -150,7 +150,7 @@ def folder() -> Path:
 
 def _own() -> Mapping[str, NewTable]:
     """The person's tables, by name."""
-    if not folder().is_dir():
+    if not os.path.isdir(folder()):  # nor when it may not be looked at
         return {}
     from cpxd.nomenclature.refresh import installed
 

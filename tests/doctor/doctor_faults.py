@@ -64,6 +64,27 @@ def pcscd_version(bench: Bench, case: Case) -> None:
     case.listening(case.pcscd, other)
 
 
+@fault("CPX-202", 3)
+def pcscd_hangs_up(bench: Bench, case: Case) -> None:
+    """As a pcscd does whose polkit says no."""
+    case.pcscd = case.folder / "p.comm"
+    case.listening(case.pcscd, lambda link: link.recv(64) and None)
+
+
+@fault("CPX-202", 3)
+def pcscd_denies(bench: Bench, case: Case) -> None:
+    """It says so after the versions are agreed on (pcsc-lite, winscard_msg.h: scope, context, result)."""
+
+    def deny(link: socket.socket) -> None:
+        if link.recv(64):
+            link.sendall(struct.pack("=iiI", 4, 4, 0))
+        if link.recv(64):
+            link.sendall(struct.pack("=III", 0, 0, 0x8010006A))
+
+    case.pcscd = case.folder / "p.comm"
+    case.listening(case.pcscd, deny)
+
+
 # --- readers
 
 
@@ -324,6 +345,17 @@ def not_loadable(bench: Bench, case: Case) -> None:
     case.firefox(("cpxd", "/opt/old/libcpxd-pkcs11.so"))
 
 
+@fault("CPX-223", 2)
+def registered_twice(bench: Bench, case: Case) -> None:
+    case.firefox(("cpxd", str(MODULE)), ("CPS", str(MODULE)))
+
+
+@fault("CPX-222", 2)
+def not_loadable_beside(bench: Bench, case: Case) -> None:
+    """The module that works stays."""
+    case.firefox(("cpxd", str(MODULE)), ("cpxd-old", "/opt/old/libcpxd-pkcs11.so"))
+
+
 @fault("CPX-223", 1)
 def competitor(bench: Bench, case: Case) -> None:
     case.firefox(("cpxd", str(MODULE)), ("CPS", "/opt/santesocial/CPS/lib/libcps3_pkcs11_lux.so"))
@@ -409,6 +441,7 @@ PAIRS: tuple[tuple[str, str, str], ...] = (
     ("pcscd_dead", "not_registered", "CPX-101"),
     ("pcscd_silent", "log_blocked", "CPX-101"),
     ("pcscd_version", "ingenico_beside", "CPX-201"),
+    ("pcscd_hangs_up", "not_registered", "CPX-202"),
     ("pcscd_dead", "pin_blocked", "CPX-101"),
     ("config_wrong", "pcscd_dead", "CPX-141"),
     ("config_wrong", "pin_blocked", "CPX-141"),

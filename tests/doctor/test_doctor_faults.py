@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import Any
 
 import pytest
@@ -29,6 +30,19 @@ def french_in(lines: list[str]) -> list[str]:
     return [line for line in lines if any(word in f" {line.lower()} " for word in french)]
 
 
+def assert_can_be_pasted(check: dict[str, Any]) -> None:
+    """A command is one in both languages, and a shell takes it: sentences are no commands."""
+    french, english = (check["texts"][language]["fix"]["value"] for language in ("fr", "en"))
+    assert french == english or "AAAA-MM-JJ" in french, french
+    subprocess.run(["bash", "-n", "-c", french], check=True, capture_output=True)
+    first = french.removeprefix("sudo ").split()[0]
+    assert first in PROGRAMS, french
+
+
+PROGRAMS = ("apt", "certutil", "chmod", "chown", "cpxd", "date", "dnf", "echo", "install", "kill", "mkdir", "modutil", "mv")
+PROGRAMS += ("pacman", "python3", "rm", "service", "systemctl", "timedatectl")
+
+
 def test_nothing_wrong(bench: Bench) -> None:
     with bench.case() as case:
         bench.insert(case)
@@ -47,6 +61,9 @@ def test_single_fault(bench: Bench, name: str) -> None:
     assert french_in(answer["english"]) == []
     first = next(check for check in answer["checks"] if check["code"] == code)
     assert first["fix"] is None or first["fix"]["value"].strip()
+    for check in answer["checks"]:
+        if check["fix"] and check["fix"]["kind"] == "command":
+            assert_can_be_pasted(check)
 
 
 @pytest.mark.parametrize(("one", "other", "code"), PAIRS, ids=lambda value: value)

@@ -14,7 +14,7 @@ from doctor_faults import FAULTS
 from simulator.daemon import Daemon
 
 PRINTED = ("cache_blocked", "log_blocked", "socket_stale", "socket_taken", "not_registered", "not_loadable", "competitor")
-PRINTED += ("browser_distrusts", "key_exposed")
+PRINTED += ("browser_distrusts", "key_exposed", "registered_twice", "not_loadable_beside")
 AUTOMATIC = (
     "cache_blocked",
     "log_blocked",
@@ -23,6 +23,8 @@ AUTOMATIC = (
     "not_registered",
     "not_loadable",
     "browser_distrusts",
+    "registered_twice",
+    "not_loadable_beside",
 )
 ON_THE_CARD = ("pin_blocked", "pin_last", "both_blocked", "revoked", "expired", "damaged")
 

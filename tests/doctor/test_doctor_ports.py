@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -62,7 +63,24 @@ def test_the_service_itself_is_no_stranger(tmp_path: Path) -> None:
     (folder / "cmdline").write_text("/usr/bin/java\0-jar\0x.jar\0")
     assert judged(Machine(tmp_path), port).code == "CPX-115"
     (folder / "fd/7").unlink()
-    assert "autre utilisateur" in judged(Machine(tmp_path), port).title.fr
+    mine = pwd.getpwuid(os.getuid()).pw_name
+    assert f"un programme (utilisateur {mine})" in judged(Machine(tmp_path), port).title.fr
+
+
+def test_the_service_of_another_user_is_a_stranger_who_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an administrator sees it, who may look into its process, and as anybody does."""
+    row = "   0: 0100007F:3862 00000000:0000 0A 00000000:00000000 00:00000000 00000000     1        0 9000 1"
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/tcp").write_text(f"head\n{row}\n")
+    other = pwd.getpwuid(1).pw_name
+    assert f"(utilisateur {other})" in judged(Machine(tmp_path), 14434).title.fr
+    (tmp_path / "proc/77/fd").mkdir(parents=True)
+    (tmp_path / "proc/77/comm").write_text("cpxd\n")
+    (tmp_path / "proc/77/cmdline").write_text("/usr/bin/python3\0/usr/bin/cpxd\0serve\0")
+    (tmp_path / "proc/77/fd/7").symlink_to("socket:[9000]")
+    assert judged(Machine(tmp_path), 14434).status == "ok"
+    monkeypatch.setattr(os, "getuid", lambda: 4242)
+    assert judged(Machine(tmp_path), 14434).code == "CPX-115"
 
 
 @pytest.mark.parametrize(("moment", "code"), [("2020-01-01 12:00:00", 3), ("2040-01-01 12:00:00", 4)], ids=["late", "far ahead"])

@@ -13,6 +13,7 @@ from cpxd.browsers import nss, registration
 from cpxd.browsers.nss import MODULE, Database, Module
 from cpxd.browsers.problems import MissingProgram
 from cpxd.doctor import lna, localhost, ports
+from cpxd.doctor.checks.storage import opening
 from cpxd.doctor.machine import tool
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, gesture, ok, unknown, warning
 from cpxd.doctor.visit import Visit
@@ -43,14 +44,15 @@ def _module(visit: Visit) -> Findings:
         "CPX-219",
         Text("Le module PKCS#11 de cpxd ne peut pas être chargé.", "The PKCS#11 module of cpxd cannot be loaded."),
         Text(f"{MODULE} : {_WHY[why].fr}.", f"{MODULE}: {_WHY[why].en}."),
-        Fix("command", Text("réinstallez cpxd", "install cpxd again")),
+        gesture("Réinstallez cpxd", "Install cpxd again"),
         verdict=Verdict.ADMIN,
     )
 
 
 def _registered(visit: Visit) -> Findings:
-    found = nss.databases(visit.machine.home)
-    if not found:
+    found, closed = nss.databases(visit.machine.home), nss.closed(visit.machine.home)
+    yield from (_closed(place) for place in closed)
+    if not found and not closed:
         yield ok("profiles", "Aucun profil de navigateur à vérifier.", "No browser profile to check.")
     for database in found:
         if database.confined:
@@ -59,14 +61,40 @@ def _registered(visit: Visit) -> Findings:
         ours = database.ours
         if not ours:
             yield _missing(visit, database)
-        elif why := next((w for m in ours if (w := nss.loadable(Path(m.library), platform.machine()))), None):
-            yield _broken(database, ours[0], why)
+        elif broken := next(((m, w) for m in ours if (w := nss.loadable(Path(m.library), platform.machine()))), None):
+            yield _broken(database, *broken)
+        elif len(ours) > 1:
+            yield _twice(database, ours[-1])
         else:
             yield ok("profiles", f"{_name(database).fr} a le module cpxd.", f"{_name(database).en} has the cpxd module.")
 
 
 def _name(database: Database) -> Text:
     return Text(f"{database.program} (profil {database.profile})", f"{database.program} (profile {database.profile})")
+
+
+def _closed(place: Path) -> Finding:
+    return warning(
+        "profiles",
+        "CPX-113",
+        Text(f"Un dossier de navigateur vous est fermé : {place}", f"A folder of a browser is closed to you: {place}"),
+        Text("Un programme lancé avec sudo l'a peut-être créé.", "A program that was run with sudo may have made it."),
+        command(opening(place)),
+        verdict=Verdict.USER,
+        folder=place,
+    )
+
+
+def _twice(database: Database, module: Module) -> Finding:
+    name = _name(database)
+    return warning(
+        "profiles",
+        "CPX-223",
+        Text(f"{name.fr} a le module cpxd deux fois.", f"{name.en} has the cpxd module twice."),
+        Text("Chaque carte y apparaît en double.", "Each card appears twice there."),
+        command(nss.line(nss.deleting(database, module.name)), _Change(database, nss.deleting(database, module.name))),
+        verdict=Verdict.USER,
+    )
 
 
 def _missing(visit: Visit, database: Database) -> Finding:
@@ -83,13 +111,15 @@ def _missing(visit: Visit, database: Database) -> Finding:
 
 def _broken(database: Database, module: Module, why: str) -> Finding:
     name = _name(database)
-    remove, add = nss.deleting(database, module.name), nss.adding(database)
+    changes = [nss.deleting(database, module.name)]
+    if all(nss.loadable(Path(other.library), platform.machine()) for other in database.ours):
+        changes.append(nss.adding(database))
     return warning(
         "profiles",
         "CPX-222",
         Text(f"{name.fr} a un module cpxd qui ne se charge pas.", f"{name.en} has a cpxd module that does not load."),
         Text(f"{module.library} : {_WHY[why].fr}.", f"{module.library}: {_WHY[why].en}."),
-        command(f"{nss.line(remove)} && {nss.line(add)}", _Change(database, remove, add)),
+        command(" && ".join(nss.line(change) for change in changes), _Change(database, *changes)),
         verdict=Verdict.USER,
     )
 
@@ -296,7 +326,7 @@ FAMILY = Family(
         Check(
             "profiles",
             Text("Module dans chaque profil", "Module in each profile"),
-            ("CPX-113", "CPX-222"),
+            ("CPX-113", "CPX-222", "CPX-223"),
             _registered,
             ("module",),
         ),

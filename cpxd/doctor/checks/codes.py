@@ -6,7 +6,7 @@ from __future__ import annotations
 from cpxd import errors
 from cpxd.card.session import CodeStates
 from cpxd.doctor import contacts
-from cpxd.doctor.model import Check, Family, Findings, Fix, Verdict, command, error, gesture, info, ok, warning
+from cpxd.doctor.model import Check, Family, Findings, Verdict, command, error, gesture, info, ok, warning
 from cpxd.doctor.visit import Visit
 from cpxd.text import Text, tries
 
@@ -54,12 +54,9 @@ def _pin(visit: Visit) -> Findings:
             "CPX-106",
             Text("Dernier essai du code porteur.", "Last try of the PIN."),
             Text("Un code faux bloque la carte.", "A wrong PIN blocks the card."),
-            Fix(
-                "command",
-                Text(
-                    "Ne devinez pas ; cpxd unblock marche aussi, avec le code à 8 chiffres",
-                    "Do not guess; cpxd unblock works too, with the code of 8 digits",
-                ),
+            gesture(
+                "Ne devinez pas ; « cpxd unblock » marche aussi, avec le code à 8 chiffres",
+                "Do not guess; “cpxd unblock” works too, with the code of 8 digits",
             ),
         )
     elif pin.tries_left == 2:

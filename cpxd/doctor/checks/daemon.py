@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cpxd.config import run_home
 from cpxd.doctor.checks.storage import aside, move_aside
-from cpxd.doctor.machine import quoted
+from cpxd.doctor.machine import Machine, quoted
 from cpxd.doctor.model import Check, Family, Finding, Findings, command, error, gesture, info, ok, warning
 from cpxd.doctor.visit import Visit
 from cpxd.text import Text
@@ -44,7 +44,7 @@ def _daemon(visit: Visit) -> Findings:
     elif not stat.S_ISSOCK(path.lstat().st_mode):
         yield _occupied(path)
     else:
-        yield _asked(path)
+        yield _asked(visit.machine, path)
 
 
 def _wrong_folder(folder: Path) -> Finding | None:
@@ -66,7 +66,7 @@ def _occupied(place: Path) -> Finding:
     )
 
 
-def _asked(path: Path) -> Finding:
+def _asked(machine: Machine, path: Path) -> Finding:
     """Connect, and agree on a version, as the module does."""
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(_SECONDS)
@@ -75,7 +75,7 @@ def _asked(path: Path) -> Finding:
         except ConnectionRefusedError:
             return _stale(path)
         except OSError:
-            return _deaf(None)
+            return _deaf(machine, None)
         pid, uid, _ = _CREDENTIALS.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         if uid not in (0, os.getuid()):
             return _occupied(path)
@@ -86,7 +86,7 @@ def _asked(path: Path) -> Finding:
             answered = False
     if answered:
         return ok("daemon", "Le service cpxd répond.", "The cpxd service answers.", pid=pid)
-    return _deaf(pid)
+    return _deaf(machine, pid)
 
 
 def _stale(path: Path) -> Finding:
@@ -103,8 +103,8 @@ def _stale(path: Path) -> Finding:
     )
 
 
-def _deaf(pid: int | None) -> Finding:
-    line = "cpxd serve" if pid is None else f"kill {pid} ; cpxd serve"
+def _deaf(machine: Machine, pid: int | None) -> Finding:
+    line = "cpxd serve" if pid is None else machine.restart_ours(pid)
     return error(
         "daemon",
         "CPX-218",

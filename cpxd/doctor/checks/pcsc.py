@@ -8,7 +8,9 @@ import socket
 import stat
 import struct
 from pathlib import Path
+from typing import Literal
 
+from cpxd.doctor.machine import quoted
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, ok
 from cpxd.doctor.visit import Visit, pcscd_socket
 from cpxd.text import Text
@@ -27,32 +29,38 @@ def _pcsc(visit: Visit) -> Findings:
         yield ok("pcsc", "Le service de cartes (pcscd) répond.", "The smart card service (pcscd) answers.")
         return
     path = pcscd_socket()
-    if code == _REFUSED:
-        yield _locked_out()
+    spoken = None if code in (_REFUSED, None) else _spoken(path)
+    if code == _REFUSED or spoken == "hung up":
+        yield _locked_out(_BY_POLKIT, command(_LET_IN))
+    elif spoken == "no right":
+        yield _locked_out(_BY_RIGHTS, command(quoted("sudo", "chmod", "666", path)))
     elif code is None:
         yield _silent(visit)
-    elif (spoken := _spoken(path)) is not None:
+    elif isinstance(spoken, tuple):
         yield _other_version(visit, spoken)
     else:
         yield _absent(visit, path, code)
 
 
-def _locked_out() -> Finding:
+_BY_POLKIT = Text(
+    "Une règle polkit ne l'ouvre qu'aux sessions locales : session distante, ou autre utilisateur.",
+    "A polkit rule opens it to local sessions only: a remote session, or another user.",
+)
+_BY_RIGHTS = Text("Les droits de sa socket vous en écartent.", "The rights of its socket keep you out.")
+# polkit(8), "Authorization rules": the two actions of pcscd, for the user who types it
+_LET_IN = (
+    """echo "polkit.addRule(function(action, subject) { if (action.id.indexOf('org.debian.pcsc-lite.') == 0 """
+    """&& subject.user == '$USER') return polkit.Result.YES; });" | sudo tee /etc/polkit-1/rules.d/40-cpxd.rules"""
+)
+
+
+def _locked_out(cause: Text, fix: Fix) -> Finding:
     return error(
         "pcsc",
         "CPX-202",
         Text("Le service de cartes (pcscd) vous refuse l'accès.", "The smart card service (pcscd) denies you access."),
-        Text(
-            "Une règle polkit ne l'ouvre qu'aux sessions locales : session distante, ou autre utilisateur.",
-            "A polkit rule opens it to local sessions only: a remote session, or another user.",
-        ),
-        Fix(
-            "command",
-            Text(
-                "loginctl show-session self -p Remote ; autorisez org.debian.pcsc-lite.access_pcsc",
-                "loginctl show-session self -p Remote ; allow org.debian.pcsc-lite.access_pcsc",
-            ),
-        ),
+        cause,
+        fix,
         verdict=Verdict.ADMIN,
     )
 
@@ -120,18 +128,24 @@ def _is_socket(path: str) -> bool:
         return False
 
 
-def _spoken(path: str) -> tuple[int, int] | None:
-    """The protocol version of the pcscd that listens there; None when nobody does."""
+def _spoken(path: str) -> tuple[int, int] | Literal["no right", "hung up"] | None:
+    """The protocol version of the pcscd that listens there, or how it sends us away; None when nobody listens.
+
+    A pcscd whose polkit says no closes the connection without a word."""
     try:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(_SECONDS)
             link.connect(path)
             link.sendall(_VERSION_ASKED.pack(_VERSION_TOLD.size, 0x11, *_OLDEST, 0))
             answer = link.recv(_VERSION_TOLD.size, socket.MSG_WAITALL)
+    except PermissionError:
+        return "no right"
+    except (BrokenPipeError, ConnectionResetError):
+        return "hung up"
     except OSError:
         return None
     if len(answer) != _VERSION_TOLD.size:
-        return None
+        return None if answer else "hung up"
     major, minor, _ = _VERSION_TOLD.unpack(answer)
     return (major, minor) if 0 < major < 100 else None
 

@@ -22,7 +22,8 @@ def _scdaemon(visit: Visit) -> Findings:
     if process is None:
         yield ok("scdaemon", "scdaemon (GnuPG) ne tourne pas.", "scdaemon (GnuPG) does not run.")
         return
-    fix = command("gpgconf --kill scdaemon && echo disable-ccid >> ~/.gnupg/scdaemon.conf")
+    settings = "mkdir -p -m 700 ~/.gnupg && printf 'disable-ccid\\npcsc-shared\\n' >> ~/.gnupg/scdaemon.conf"
+    fix = command(f"{settings} && gpgconf --kill scdaemon")  # else the next gpg takes it again
     title = Text("scdaemon (GnuPG) tient le lecteur pour lui seul.", "scdaemon (GnuPG) keeps the reader to itself.")
     if _exclusive(visit):
         cause = Text(

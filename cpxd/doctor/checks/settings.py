@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-from cpxd.doctor.model import Check, Family, Findings, Verdict, error, gesture, ok
+import os
+from pathlib import Path
+
+from cpxd.doctor.checks.storage import opening
+from cpxd.doctor.model import Check, Family, Findings, Fix, Verdict, command, error, gesture, ok
 from cpxd.doctor.visit import Visit
 from cpxd.errors import BadConfig
 from cpxd.text import Text
@@ -19,11 +23,19 @@ def _settings(visit: Visit) -> Findings:
             refused.code,
             Text(f"Configuration refusée : {file}", f"Configuration refused: {file}"),
             Text(str(reason), str(reason)),
-            gesture(f"Corrigez ou retirez {file}", f"Correct or remove {file}"),
+            _fix(Path(str(file)), visit.machine.home),
             verdict=Verdict.ADMIN if str(file).startswith("/etc/") else Verdict.USER,
         )
         return
     yield ok("settings", "Configuration lue.", "Configuration read.")
+
+
+def _fix(file: Path, home: Path) -> Fix:
+    """A file that may not even be read is not to be corrected: what closes it is to be opened."""
+    for place in (*reversed(file.parents), file):
+        if home in place.parents and os.path.lexists(place) and not os.access(place, os.R_OK):
+            return command(opening(place))
+    return gesture(f"Corrigez ou retirez {file}", f"Correct or remove {file}")
 
 
 FAMILY = Family(

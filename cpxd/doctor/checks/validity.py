@@ -55,7 +55,7 @@ def _opposition(visit: Visit) -> Findings:
             Text(
                 "Carte de test sans son autorité, ou carte contrefaite.", "A test card without its authority, or a forged card."
             ),
-            Fix("command", Text("réglez [sign] trust (docs/SIGNATURES.md)", "set [sign] trust (docs/SIGNATURES.md)")),
+            gesture("Réglez [sign] trust (docs/SIGNATURES.md)", "Set [sign] trust (docs/SIGNATURES.md)"),
         )
         return
     yield warning(

@@ -7,7 +7,7 @@ import pwd
 
 from cpxd.doctor import localhost, ports
 from cpxd.doctor.machine import Machine, quoted
-from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, command, error, ok
+from cpxd.doctor.model import Check, Family, Finding, Findings, command, error, gesture, ok
 from cpxd.doctor.visit import Visit
 from cpxd.text import Text
 
@@ -25,21 +25,17 @@ def judged(machine: Machine, port: int) -> Finding:
     process = ports.holder(machine, port)
     if process is not None and ports.is_ours(machine, process):
         return ok("port", f"Port {port} : service cpxd.", f"Port {port}: the cpxd service.")
-    who = Text("un programme d'un autre utilisateur", "a program of another user")
-    if process is not None:
-        name = f"pid {process.pid} « {process.name} »"
-        who = Text(f"{name} (utilisateur {_user(process.uid)})", f"{name} (user {_user(process.uid)})")
+    name = Text("un programme", "a program") if process is None else Text(*(f"pid {process.pid} « {process.name} »",) * 2)
+    uid = ports.owner(machine, port) if process is None else process.uid
+    who = Text(f"{name.fr} (utilisateur {_user(uid)})", f"{name.en} (user {_user(uid)})")
     return error(
         "port",
         "CPX-115",
         Text(f"Port {port} tenu par {who.fr}.", f"Port {port} is held by {who.en}."),
         Text("Les pages web ne peuvent pas joindre la carte.", "Web pages cannot reach the card."),
-        Fix(
-            "command",
-            Text(
-                "fermez-le, ou changez [api] port dans la configuration, puis relancez le service",
-                "close it, or change [api] port in the configuration, then restart the service",
-            ),
+        gesture(
+            "Fermez-le, ou changez [api] port dans la configuration, puis relancez le service",
+            "Close it, or change [api] port in the configuration, then restart the service",
         ),
         port=port,
     )
@@ -64,10 +60,10 @@ def _certificate(visit: Visit) -> Findings:
     if holder is None or not ports.is_ours(visit.machine, holder):
         yield ok("certificate", "Le service n'écoute pas encore.", "The service does not listen yet.")
         return
-    yield from _shaken(settings.api_port)
+    yield from _shaken(visit.machine, settings.api_port, holder.pid)
 
 
-def _shaken(port: int) -> Findings:
+def _shaken(machine: Machine, port: int, pid: int) -> Findings:
     leaf = localhost.leaf() or b""
     if not leaf:
         localhost.knock(port)
@@ -90,7 +86,7 @@ def _shaken(port: int) -> Findings:
             f"https://localhost:{port} does not answer with the certificate of cpxd (really tried).",
         ),
         Text(f"{address} : {_HOW[how].fr}.", f"{address}: {_HOW[how].en}."),
-        Fix("command", Text("arrêtez le service, puis : cpxd serve", "end the service, then: cpxd serve")),
+        command(machine.restart_ours(pid)),
         address=address,
         handshake=how,
     )
@@ -104,7 +100,9 @@ _HOW: dict[localhost.Shaken, Text] = {
 }
 
 
-def _user(uid: int) -> str:
+def _user(uid: int | None) -> str:
+    if uid is None:
+        return "?"
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
