@@ -52,10 +52,14 @@ def cpx_lab() -> Iterator[Lab]:
 @pytest.fixture
 def cpx_card(cpx_lab: Lab, request: pytest.FixtureRequest) -> Iterator[CardHandle]:
     """A fresh card in reader 0, removed after the test. Other readers: `cpx_lab.insert(1, "cps-infirmier:cps4")`."""
-    from simulator.errors import LabError
+    from simulator.errors import LabError, SimulatorError
 
     spec, fault = _asked(request)
-    yield cpx_lab.insert(0, spec, fault)
+    try:
+        card = cpx_lab.insert(0, spec, fault)
+    except SimulatorError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield card
     for slot in range(cpx_lab.slots):
         try:
             cpx_lab.remove(slot)
@@ -67,8 +71,12 @@ def cpx_card(cpx_lab: Lab, request: pytest.FixtureRequest) -> Iterator[CardHandl
 def cpx_virtual_card(request: pytest.FixtureRequest) -> VirtualCard:
     """A fresh card in this process, powered on: `transmit(apdu) -> answer`. No reader, no pcscd."""
     from simulator import source
+    from simulator.errors import SimulatorError
 
-    card = source.make(_asked(request)[0])
+    try:
+        card = source.make(_asked(request)[0])
+    except SimulatorError as error:
+        pytest.fail(str(error), pytrace=False)
     card.power_on()
     return card  # type: ignore[return-value]  # make() promises less: what the transport needs
 
@@ -77,4 +85,14 @@ def _asked(request: pytest.FixtureRequest) -> tuple[str, str | None]:
     marker = request.node.get_closest_marker("cpx")
     if marker is None:
         return DEFAULT, None
-    return (marker.args[0] if marker.args else marker.kwargs.get("card", DEFAULT)), marker.kwargs.get("fault")
+    try:
+        return _mark(*marker.args, **marker.kwargs)
+    except TypeError as error:
+        pytest.fail(f"cpx(card, fault=None): {error}", pytrace=False)
+
+
+def _mark(card: str = DEFAULT, fault: str | None = None) -> tuple[str, str | None]:
+    """What the mark of a test says. TypeError for anything else."""
+    if not isinstance(card, str) or not isinstance(fault, str | None):
+        raise TypeError(f"card={card!r}, fault={fault!r}: not a string")
+    return card, fault

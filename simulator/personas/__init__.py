@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import cast, get_args
@@ -31,6 +33,7 @@ __all__ = ["Persona", "PersonaError", "catalogue_names", "load", "names"]
 _FOLDER = Path(__file__).parent
 _CATALOGUE = _FOLDER.parent / "catalogue"
 _MAY_BE_EMPTY = r"[^\x00-\x1f]{0,127}"
+_LARGEST = 1 << 20  # bytes of a file
 _EMPLOYEES = ("CPE", "CDE", "CPA", "CDA")
 
 
@@ -60,12 +63,21 @@ def load(name_or_path: str | Path) -> Persona:
         known = ", ".join(names())
         raise PersonaError(f"persona inconnu : {text} (connus : {known})", f"unknown persona: {text} (known: {known})")
     try:
-        values = tomllib.loads(path.read_bytes().decode())
+        values = tomllib.loads(_content(path).decode())
     except OSError as error:
         raise PersonaError(f"{path} : illisible ({error.strerror})", f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:  # not UTF-8, or not TOML
         raise PersonaError(f"{path} : pas un fichier TOML ({error})", f"{path}: not a TOML file ({error})") from None
     return _persona(path.stem, Table(values, path.stem))
+
+
+def _content(path: Path) -> bytes:
+    """Of a regular file: a device or a pipe would never end, and a persona takes a few kilobytes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or os.fstat(descriptor).st_size > _LARGEST:
+            raise PersonaError(f"{path} : pas un fichier de persona", f"{path}: not a persona file")
+        return file.read(_LARGEST)
 
 
 def _persona(name: str, top: Table) -> Persona:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import date
 from pathlib import Path
@@ -58,6 +59,15 @@ def from_text(folder: Path, text: str) -> personas.Persona:
 
 def test_the_promised_names() -> None:
     assert personas.names() == NAMES
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe.toml", "large.toml", "/"])
+def test_what_is_no_persona_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    with (tmp_path / "large.toml").open("wb") as file:
+        file.truncate(1 << 31)
+    with pytest.raises(PersonaError):
+        personas.load(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -58,14 +58,45 @@ def test_a_card_that_fails(cpx_lab, cpx_card):
 """
 
 
-def test_what_others_write(tmp_path: Path) -> None:
-    (tmp_path / "test_theirs.py").write_text(THEIRS)
+def others(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
+    (folder / "test_theirs.py").write_text(tests)
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "simulator.plugin", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, str(tmp_path)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    return subprocess.run(
+        [*command, str(folder)], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
+
+
+def test_what_others_write(tmp_path: Path) -> None:
+    done = others(tmp_path, THEIRS)
     assert re.search(r"^6 passed", done.stdout, re.MULTILINE), done.stdout + done.stderr
+
+
+WRONG = """
+import pytest
+
+@pytest.mark.cpx("nobody")
+def test_one(cpx_card): ...
+
+@pytest.mark.cpx("cps-medecin", fault="often")
+def test_two(cpx_card): ...
+
+@pytest.mark.cpx("cps-medecin", faults="pull@3")
+def test_three(cpx_card): ...
+
+@pytest.mark.cpx(3)
+def test_four(cpx_virtual_card): ...
+
+@pytest.mark.cpx("nobody")
+def test_five(cpx_virtual_card): ...
+"""
+
+
+def test_a_mark_that_is_wrong_is_told_in_a_line(tmp_path: Path) -> None:
+    done = others(tmp_path, WRONG)
+    assert re.search(r"^5 errors", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    said = ["unknown persona: nobody", "fault not understood", "keyword argument 'faults'", "card=3", "unknown persona"]
+    assert all(words in done.stdout for words in said) and "Traceback" not in done.stdout and "def _" not in done.stdout
 
 
 def test_the_plugin_is_published() -> None:
