@@ -43,6 +43,7 @@ def pkcs11_socket() -> Path:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AlreadyServing, BadFile."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whoever started us may have held back the signals that end us
     folder = _folder()
     with _only_one(folder):
         listening, ours = _listening(folder)

@@ -58,6 +58,17 @@ def test_sigterm_and_stale_socket(lab: Lab, short: Path) -> None:
                 time.sleep(0.02)
 
 
+def test_sigterm_from_who_held_it_back_at_the_start(lab: Lab, short: Path) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        daemon = Daemon(lab, folder=short)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with daemon:
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(10) == 0
+
+
 def test_sigterm_ends_logins(lab: Lab, fresh: Daemon, short: Path) -> None:
     with Daemon(lab, folder=short) as daemon, daemon.client() as client:
         client.login(client.open(0))
