@@ -23,15 +23,18 @@ _FIREFOX = (
     ".mozilla/firefox",
     ".config/mozilla/firefox",
     "snap/firefox/common/.mozilla/firefox",
+    "snap/firefox/common/.config/mozilla/firefox",
     ".var/app/org.mozilla.firefox/.mozilla/firefox",
+    ".var/app/org.mozilla.firefox/config/mozilla/firefox",
     ".thunderbird",
 )
+_FLATPAKS = ("org.chromium.Chromium", "com.google.Chrome", "com.brave.Browser", "com.microsoft.Edge")
 _SHARED = (
     ".pki/nssdb",
     ".local/share/pki/nssdb",
     "snap/chromium/current/.pki/nssdb",
-    ".var/app/org.chromium.Chromium/.pki/nssdb",
-    ".var/app/com.google.Chrome/.pki/nssdb",
+    "snap/brave/current/.pki/nssdb",
+    *(f".var/app/{name}/{place}" for name in _FLATPAKS for place in (".pki/nssdb", "data/pki/nssdb")),
 )
 _CONFINED = ("snap", ".var")
 _MACHINES = {"x86_64": 62, "aarch64": 183, "i686": 3, "armv7l": 40}  # e_machine of ELF, by uname

@@ -34,7 +34,12 @@ _CHROMIUMS = (
     "brave-browser",
     "vivaldi",
 )
-_LOCKS = (".config/*/SingletonLock", ".config/*/*/SingletonLock", "snap/chromium/common/*/SingletonLock")
+_LOCKS = (
+    ".config/*/SingletonLock",
+    ".config/*/*/SingletonLock",
+    "snap/*/common/*/SingletonLock",
+    ".var/app/*/config/*/SingletonLock",
+)
 _ONE_AT_A_TIME = threading.Lock()
 
 

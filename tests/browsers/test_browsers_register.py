@@ -155,6 +155,31 @@ def test_a_chromium_that_was_never_started(home: Home) -> None:
     assert "theirs" in home.run("certutil", "-L", "-d", f"sql:{shared}")  # not empty any more: not ours to remove
 
 
+_CONFINED = (
+    "snap/firefox/common/.mozilla/firefox/a.default",
+    "snap/firefox/common/.config/mozilla/firefox/a.default",
+    ".var/app/org.mozilla.firefox/.mozilla/firefox/a.default",
+    ".var/app/org.mozilla.firefox/config/mozilla/firefox/a.default",
+    "snap/chromium/current/.pki/nssdb",
+    ".var/app/com.microsoft.Edge/.pki/nssdb",
+    ".var/app/org.chromium.Chromium/data/pki/nssdb",
+)
+
+
+def test_browsers_in_a_snap_or_flatpak(home: Home) -> None:
+    """They get the certificate; our module they could not load, and the command says so."""
+    folders = [home.database(home.path / place) for place in _CONFINED]
+    for folder in folders[:4]:
+        (folder.parent / "profiles.ini").write_text("[Profile0]\nIsRelative=1\nPath=a.default\n")
+    before = home.looks(*folders)
+    assert home.cpxd("register", "--browsers").count("(Snap ou Flatpak : certificat seul)") == len(folders)
+    for folder in folders:
+        database = nss.read(home.path, folder)
+        assert registration.knows(database, certificate.leaf(), PORT) and not database.ours
+    home.cpxd("unregister")
+    assert home.looks(*folders) == before
+
+
 def test_a_module_that_was_there_stays(home: Home) -> None:
     profile = home.profile()
     home.run("modutil", "-force", "-dbdir", f"sql:{profile}", "-add", "carte", "-libfile", str(nss.MODULE))
