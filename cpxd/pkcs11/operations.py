@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -28,10 +28,6 @@ HASHES: dict[str, HashAlgorithm] = {
     "sha512": SHA512(),
 }
 _RAW_LIMIT = 1 << 16  # bytes collected for a mechanism that takes no more than a modulus
-
-
-class Collector(Protocol):
-    def update(self, data: bytes, /) -> None: ...
 
 
 class Raw:

@@ -27,7 +27,6 @@ _ALGORITHMS: dict[str, tuple[Padding, str]] = {
 }
 _NAME_OF: dict[Padding, str] = {"pkcs1": "RS256", "pss": "PS256"}
 _URL64 = re.compile(rb"[A-Za-z0-9_-]+\Z")
-MAX_JWS = 16 << 20  # bytes
 _OTHER_ALGORITHMS = {"ES256", "ES384", "ES512", "ES256K", "EdDSA"}
 # they name another key than x5c does, or change what is signed: who reads one reads another signature (RFC 7515 §4.1)
 _REFUSED = {"jku", "jwk", "x5u", "x5t", "crit", "b64"}

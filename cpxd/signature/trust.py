@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -30,16 +29,6 @@ class TrustStore:
 
     anchors: tuple[bytes, ...]
     others: tuple[bytes, ...]
-
-    def issuer_chain(self, certificate: bytes, more: Iterable[bytes] = ()) -> tuple[bytes, ...]:
-        """The authorities above a certificate, its issuer first, as far as they are known by name; signatures are not checked."""
-        known = {_subject(der): der for der in (*more, *self.others, *self.anchors)}
-        chain: list[bytes] = []
-        current = certificate
-        while (issuer := known.get(_issuer(current))) is not None and issuer not in chain and issuer != current:
-            chain.append(issuer)
-            current = issuer
-        return tuple(chain)
 
 
 @lru_cache(1)

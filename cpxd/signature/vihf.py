@@ -47,7 +47,6 @@ _INS = re.compile(r"[0-9]{5}(?:[0-9]{2}|2[AB])[0-9]{8}\Z")
 _HL7_DEFAULT: Any = {None: HL7}
 _LIFE = timedelta(hours=1)
 Purpose = Literal["normal", "bris_de_glace", "centre_15"]
-PURPOSES: tuple[Purpose, ...] = ("normal", "bris_de_glace", "centre_15")
 
 
 @dataclass(frozen=True)
