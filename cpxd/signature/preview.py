@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from cpxd.signature import smime, vihf
+from cpxd.signature import smime, vihf, xmlsafe
 from cpxd.signature.cms import Content
 from cpxd.signature.xmlsafe import BadXml, Element, loose_nodes, parse
 from cpxd.text import Text
@@ -105,7 +105,7 @@ def media_type(content: bytes, path: Path) -> str:
     """The media type of a document, by its content first."""
     if content[:5] == b"%PDF-":
         return "application/pdf"
-    if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+    if xmlsafe.looks_like(content):
         return "text/xml"
     return _KINDS.get(path.suffix.lower(), "application/octet-stream")
 
@@ -134,7 +134,7 @@ def _read(content: bytes) -> _Parts:
     start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     readers: tuple[tuple[bool, Callable[[bytes], _Parts | None]], ...] = (
         (b"%PDF-" in content[:1024], _pdf),
-        (start[:1] == b"<", _xml),
+        (xmlsafe.looks_like(content), _xml),
         (start[:1] in (b"{", b"["), _json),
         (b":" in start.split(b"\n")[0], _mail),
         (True, _plain),

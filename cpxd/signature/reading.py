@@ -11,7 +11,7 @@ from dataclasses import replace
 from asn1crypto import pem
 from lxml import etree
 
-from cpxd.signature import jws, smime, timestamp, vihf, xades, xmldsig
+from cpxd.signature import jws, smime, timestamp, vihf, xades, xmldsig, xmlsafe
 from cpxd.signature.report import Found
 from cpxd.signature.signeddata import BadSignature, DigestOf, NoContent, NoSigner, NotJudged, SignedPart, verify_signed_data
 from cpxd.signature.timestamp import Stamp
@@ -35,7 +35,7 @@ def read(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:
     start = content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     kinds: tuple[tuple[bool, Callable[[], tuple[Found, ...]]], ...] = (
         (b"%PDF-" in content[:1024], lambda: _read_pdf(content)),
-        (start[:1] == b"<", lambda: _read_xml(content, beside)),
+        (xmlsafe.looks_like(content), lambda: _read_xml(content, beside)),
         (start[:5] == b"-----" or content[:1] == b"\x30", lambda: (_read_cms(content, beside),)),
         (jws.looks_like(content), lambda: (_read_jws(content, beside),)),
         (bool(_HEADER.match(start)), lambda: (_read_mail(content),)),
@@ -176,6 +176,8 @@ def _read_xml(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:
     if not signatures:
         raise NotSigned(tr("XML non signé", "XML not signed"))
     name = "VIHF" if root.tag == f"{{{vihf.SAML}}}Assertion" else "XAdES"
+    if name == "XAdES" and next(root.iter(xades.QUALIFYING), None) is None:
+        name = "XML-DSig"
     if len(signatures) > 1:
         return (Found(name, "several ds:Signature"),)
     try:
@@ -189,18 +191,10 @@ def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> F
     xmldsig.check_objects(signature, part, xades.QUALIFYING)
     properties = xades.properties(signature, part)
     covers, doubts = _covered(signature, part)
-    if name == "VIHF" and doubts:  # who reads a value that a comment divides does not read what was signed
-        raise BadSignature("comment")
-    if name == "VIHF" and signature.getparent() is not signature.getroottree().getroot():
-        raise BadSignature("ds:Signature")
-    conditions = None
-    if name == "VIHF":
-        try:
-            conditions = vihf.conditions(signature.getroottree().getroot())
-        except ValueError:
-            raise BadSignature("Conditions") from None
+    conditions = _check_assertion(signature, doubts) if name == "VIHF" else None
+    doubts += _hints(signature, part)
     found = Found(
-        name if properties or name == "VIHF" else "XML-DSig",
+        name,
         covers=covers,
         certificate=part.certificate,
         certificates=part.certificates,
@@ -220,12 +214,35 @@ def _read_signature(signature: Element, name: str, beside: DigestOf | None) -> F
     return replace(found, signing_time=properties.signing_time, stamp=stamp, doubts=doubts)
 
 
+def _check_assertion(signature: Element, loose: tuple[Text, ...]) -> vihf.Conditions:
+    """Raises BadSignature."""
+    root = signature.getroottree().getroot()
+    if loose:  # who reads a value that a comment divides does not read what was signed
+        raise BadSignature("comment")
+    if signature.getparent() is not root:
+        raise BadSignature("ds:Signature")
+    try:
+        return vihf.conditions(root)
+    except ValueError:
+        raise BadSignature("Conditions") from None
+
+
+def _hints(signature: Element, part: xmldsig.XmlPart) -> tuple[Text, ...]:
+    """What KeyInfo says of the key beside the certificate, unless it is signed."""
+    about_key = signature.find(xmldsig.tag("KeyInfo"))
+    if any(c.element is about_key for c in part.covered if c.element is not None):
+        return ()
+    return tuple(Text(f"indication non signée sur la clé : {h}", f"unsigned hint about the key: {h}") for h in part.hints)
+
+
 def _covered(signature: Element, part: xmldsig.XmlPart) -> tuple[Text, tuple[Text, ...]]:
     """What is signed: the whole document, what the signature holds, or a document beside it; and what of it is not.
 
     Raises BadSignature for less.
     """
-    documents = [c for c in part.covered if c.type != xades.SIGNED_PROPERTIES]
+    about_key = signature.find(xmldsig.tag("KeyInfo"))
+    others = [c for c in part.covered if c.type != xades.SIGNED_PROPERTIES]
+    documents = [c for c in others if c.element is None or c.element is not about_key]
     root = signature.getroottree().getroot()
     if len(documents) != 1:
         raise BadSignature("references")

@@ -18,6 +18,7 @@ from cpxd.signature.signeddata import BadSignature
 from cpxd.signature.signer import Signer
 from cpxd.signature.xmldsig import BASE64, DS, ENVELOPED, Reference, XmlPart
 from cpxd.signature.xmlsafe import EXC_C14N, BadXml, Element, canonical, decode_base64, has_comments, loose_nodes, parse, write
+from cpxd.text import tr
 
 XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
 SIGNED_PROPERTIES: Final = "http://uri.etsi.org/01903#SignedProperties"
@@ -38,6 +39,8 @@ def _child(parent: Element, name: str, text: str | None = None, **attributes: st
 def sign_enveloped(document: bytes, signer: Signer, *, at: datetime | None = None) -> bytes:
     """The XML document with the signature as the last child of its root. Raises BadXml."""
     root = parse(document)
+    if _signed(root):  # who checks the first signature would find the second in what it signs
+        raise BadXml(tr("déjà signé : un seul signataire par document XML", "signed already: one signer a document"))
     uri, form = (xmldsig.WHOLE, EXC_C14N + "WithComments") if has_comments(root) else ("", EXC_C14N)
     content = canonical(root, form, document=True)
     signature, identifier = _skeleton()
@@ -55,8 +58,7 @@ def sign_enveloping(document: bytes, kind: str, signer: Signer, *, at: datetime 
     holder = xmldsig.child(signature, "Object", Id=f"{identifier}-object")
     reference_id = f"{identifier}-document"
     root = parse(document) if kind.endswith("xml") else None
-    # comments inside, and whatever is around the root, would get lost or stay unsigned
-    if root is not None and not has_comments(root) and all(node.getparent() is not None for node in loose_nodes(root)):
+    if root is not None and _fits_inside(root):
         holder.append(root)
         reference = Reference(f"#{identifier}-object", hashlib.sha256(canonical(holder)).digest(), (EXC_C14N,), reference_id)
     else:
@@ -64,6 +66,16 @@ def sign_enveloping(document: bytes, kind: str, signer: Signer, *, at: datetime 
         reference = Reference(f"#{identifier}-object", hashlib.sha256(document).digest(), (BASE64,), reference_id)
     _complete(signature, identifier, reference, kind=kind, signer=signer, at=at)
     return write(signature)
+
+
+def _fits_inside(root: Element) -> bool:
+    """Else comments, and whatever is around the root, would get lost or stay unsigned, or a second signature stand there."""
+    around = any(node.getparent() is None for node in loose_nodes(root))
+    return not (around or has_comments(root) or _signed(root))
+
+
+def _signed(root: Element) -> bool:
+    return next(root.iter(xmldsig.tag("Signature")), None) is not None
 
 
 def sign_detached(name: str, content: Content, kind: str, signer: Signer, *, at: datetime | None = None) -> bytes:

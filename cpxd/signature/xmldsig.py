@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from lxml import etree
 
 from cpxd.record.certificate import parse_certificate
 from cpxd.record.errors import RecordError
-from cpxd.signature.signeddata import MOST_CERTIFICATES, BadSignature
+from cpxd.signature.signeddata import MOST_CERTIFICATES, BadSignature, NoContent, NotJudged, unusual
 from cpxd.signature.signer import Padding, Signer, verify_rsa
 from cpxd.signature.xmlsafe import EXC_C14N, BadXml, Element, canonical, decode_base64
 
@@ -36,6 +37,16 @@ _METHODS: Final[dict[str, tuple[Padding, str]]] = {
     _PSS + "sha384-rsa-MGF1": ("pss", "sha384"),
     _PSS + "sha512-rsa-MGF1": ("pss", "sha512"),
 }
+# what signatures are really made with: refused for what it is, not as if the document had been changed
+_OTHERS: Final = {
+    *(DS + name for name in ("sha1", "rsa-sha1", "dsa-sha1", "hmac-sha1")),
+    *(_MORE + name for name in ("sha224", "rsa-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")),
+    *(_MORE + f"ecdsa-{name}" for name in ("sha1", "sha224", "sha256", "sha384", "sha512")),
+    "http://www.w3.org/TR/1999/REC-xpath-19991116",
+    "http://www.w3.org/TR/1999/REC-xslt-19991116",
+    "http://www.w3.org/2002/06/xmldsig-filter2",
+}
+_HINTS: Final = {"KeyInfo": ("KeyName", "KeyValue"), "X509Data": ("X509SubjectName", "X509IssuerSerial", "X509SKI")}
 _METHOD_OF: Final[dict[Padding, str]] = {"pkcs1": _MORE + "rsa-sha256", "pss": _PSS + "sha256-rsa-MGF1"}
 WHOLE: Final = "#xpointer(/)"  # the document with its comments, which "" leaves out (XML-DSig 1.1 §4.4.3.3)
 DOCUMENTS: Final = ("", WHOLE)
@@ -125,6 +136,7 @@ class XmlPart:
     padding: Padding
     hash_name: str
     covered: tuple[Covered, ...]
+    hints: tuple[str, ...]  # what else KeyInfo says of the key, which the signature does not cover
 
 
 def verify(signature: Element, outside: Outside | None = None) -> XmlPart:
@@ -142,10 +154,10 @@ def _verify(signature: Element, outside: Outside | None) -> XmlPart:
     info = _one(signature, "SignedInfo")
     method = _one(info, "CanonicalizationMethod")
     signed = canonical(info, method.get("Algorithm", ""), _prefixes(method))
-    padding, hash_name = _METHODS.get(_one(info, "SignatureMethod").get("Algorithm", ""), (None, ""))
+    padding, hash_name = _METHODS.get(_algorithm(_one(info, "SignatureMethod")), (None, ""))
     if padding is None:
         raise BadSignature("signature method")
-    certificates = _certificates(signature)
+    certificates, hints = _key_info(signature)
     value = decode_base64(_one(signature, "SignatureValue").text)
     digest = hashlib.new(hash_name, signed).digest()
     salt = hashlib.new(hash_name).digest_size
@@ -155,7 +167,7 @@ def _verify(signature: Element, outside: Outside | None) -> XmlPart:
     if not 1 <= len(references) <= _MOST_REFERENCES:
         raise BadSignature("references")
     covered = tuple(_check_reference(signature, reference, outside) for reference in references)
-    return XmlPart(certificates[0], certificates, padding, hash_name, covered)
+    return XmlPart(certificates[0], certificates, padding, hash_name, covered, hints)
 
 
 def check_objects(signature: Element, part: XmlPart, known: str) -> None:
@@ -166,28 +178,43 @@ def check_objects(signature: Element, part: XmlPart, known: str) -> None:
             _only(holder, (), ("Id",), [child for child in holder if child in signed or child.tag == known])
 
 
-def _certificates(signature: Element) -> tuple[bytes, ...]:
+def _key_info(signature: Element) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+    """The certificates, the signer's first, and the names of what else is said of the key."""
     info = _one(signature, "KeyInfo")
-    _only(info, ("X509Data",), ("Id",))
-    data = _one(info, "X509Data")
-    _only(data, ("X509Certificate",), ())
-    found = tuple(decode_base64(element.text) for element in data)
-    if not 1 <= len(found) <= MOST_CERTIFICATES:
+    _only(info, ("X509Data", *_HINTS["KeyInfo"]), ("Id",))
+    holders = info.findall(tag("X509Data"))
+    for data in holders:
+        _only(data, ("X509Certificate", *_HINTS["X509Data"]), ())
+    found = tuple(decode_base64(e.text) for data in holders for e in data.findall(tag("X509Certificate")))
+    if not found:
+        raise NotJudged("le certificat du signataire n'est pas joint", "the signer's certificate is not enclosed")
+    if len(found) > MOST_CERTIFICATES:
         raise BadSignature("KeyInfo")
+    names = (etree.QName(e).localname for e in (*info, *(e for data in holders for e in data)))
+    return found, tuple(dict.fromkeys(name for name in names if name in (*_HINTS["KeyInfo"], *_HINTS["X509Data"])))
+
+
+def _algorithm(element: Element) -> str:
+    """Raises NotJudged for one that is known, and not taken."""
+    found = element.get("Algorithm", "")
+    if found in _OTHERS:
+        raise unusual(re.split("[/#]", found)[-1])
     return found
 
 
 def _check_reference(signature: Element, reference: Element, outside: Outside | None) -> Covered:
     uri = reference.get("URI")
-    hash_name = _DIGESTS.get(_one(reference, "DigestMethod").get("Algorithm", ""))
+    hash_name = _DIGESTS.get(_algorithm(_one(reference, "DigestMethod")))
     expected = decode_base64(_one(reference, "DigestValue").text)
     if uri is None or hash_name is None:
         raise BadSignature("reference")
     transforms = [t for holder in reference.findall(tag("Transforms")) for t in holder]
     kind = reference.get("Type", "")
     if uri and not uri.startswith("#"):
-        if outside is None or transforms:
+        if transforms:
             raise BadSignature(f"document {uri}")
+        if outside is None:
+            raise NoContent
         covered, digest = Covered(uri, kind, None, False), outside(uri, hash_name)
     else:
         content, covered = _transformed(Covered(uri, kind, _target(signature, uri), False), transforms, signature)
@@ -216,7 +243,7 @@ def _transformed(covered: Covered, transforms: list[Element], signature: Element
         raise BadSignature("transforms")
     enveloped, form, prefixes = False, "", None
     for transform in transforms:
-        algorithm = transform.get("Algorithm", "")
+        algorithm = _algorithm(transform)
         if algorithm == ENVELOPED and not enveloped and not form:
             enveloped = True
         elif algorithm == BASE64 and not form and not enveloped and len(covered.element) == 0:

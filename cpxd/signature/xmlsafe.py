@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 from typing import Final
 
@@ -28,6 +29,13 @@ Element = etree._Element
 
 class BadXml(Exception):
     """Not XML, or XML that is refused. `str()` is the reason in the person's language."""
+
+
+def looks_like(content: bytes) -> bool:
+    """Whether it begins as XML does, in UTF-8 or UTF-16 (XML 1.0 appendix F)."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        content = content[2:256].replace(b"\x00", b"")
+    return content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
 
 
 def parse(content: bytes) -> Element:

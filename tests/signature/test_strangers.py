@@ -16,9 +16,10 @@ from signers import SoftSigner
 
 from cpxd.config import Settings
 from cpxd.service import verifying
-from cpxd.signature import ber
+from cpxd.signature import ber, preview, xades
 from cpxd.signature.reading import NotSigned, read
 from cpxd.signature.report import Report
+from cpxd.signature.xmlsafe import BadXml
 from simulator.pki import TestPki
 
 TEXT = b"Compte rendu\r\nTout va bien\r\n"
@@ -144,3 +145,89 @@ def test_an_empty_jws(plain: SoftSigner) -> None:
 
     (found,) = read(jws.sign(b"", plain), None)
     assert not found.broken and found.format == "JWS"
+
+
+# -- XML -------------------------------------------------------------------------------------------------------------
+
+_CDA = '<ClinicalDocument xmlns="urn:hl7-org:v3"><title>Synthèse</title></ClinicalDocument>'
+ENCODINGS = {
+    "byte order mark": b"\xef\xbb\xbf" + _CDA.encode(),
+    "UTF-16": f'<?xml version="1.0" encoding="UTF-16"?>{_CDA}'.encode("utf-16"),
+    "UTF-16 big-endian": f"\ufeff{_CDA}".encode("utf-16-be"),
+    "Latin-1": f'<?xml version="1.0" encoding="ISO-8859-1"?>\r\n{_CDA}'.encode("latin-1"),
+    "CDATA": _CDA.replace("Synthèse", "<![CDATA[Synthèse]]>").encode(),
+    "character references": _CDA.replace("è", "&#xe8;").encode(),
+}
+
+
+@pytest.mark.parametrize("document", ENCODINGS.values(), ids=ENCODINGS)
+def test_encodings_of_xml(plain: SoftSigner, judges: Judges, document: bytes) -> None:
+    """Each is shown as what it is, and what is signed is right for others."""
+    seen = preview.of_bytes(document)
+    assert seen.readable and seen.title == "Synthèse" and seen.kind.fr == "document CDA"
+    assert preview.media_type(document, Path("x")) == "text/xml"
+    for signed in (xades.sign_enveloped(document, plain), xades.sign_enveloping(document, "text/xml", plain)):
+        (found,) = read(signed, None)
+        assert not found.broken and judges.java("xml", signed), judges.said
+
+
+def test_an_xml_document_is_signed_once(plain: SoftSigner, judges: Judges) -> None:
+    """A second signature in it would break the first: it is refused, or put around all of it."""
+    once = xades.sign_enveloped(_CDA.encode(), plain)
+    calls = plain.calls
+    with pytest.raises(BadXml, match=r"déjà signé|signed already"):
+        xades.sign_enveloped(once, plain)
+    assert plain.calls == calls
+    around = xades.sign_enveloping(once, "text/xml", plain)
+    (found,) = read(around, None)
+    assert not found.broken and judges.java("xml", around), judges.said
+
+
+_RSA, _HASH = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", "http://www.w3.org/2001/04/xmlenc#sha256"
+_DS = "http://www.w3.org/2000/09/xmldsig#"
+_CERTIFICATE = "<X509Data><X509Certificate/></X509Data>"
+TEMPLATES = {
+    "usual": (_RSA, _HASH, _CERTIFICATE, "", "valid", ""),
+    "hints": (_RSA, _HASH, f"<KeyName/><KeyValue/>{_CERTIFICATE}", "", "indeterminate", "KeyName"),
+    "names": (
+        _RSA,
+        _HASH,
+        "<X509Data><X509SubjectName/><X509IssuerSerial/><X509Certificate/></X509Data>",
+        "",
+        "indeterminate",
+        "X509SubjectName",
+    ),
+    "no certificate": (_RSA, _HASH, "<KeyValue/>", "", "indeterminate", "not enclosed"),
+    "SHA-1": (_RSA, f"{_DS}sha1", _CERTIFICATE, "", "indeterminate", "sha1"),
+    "signed by SHA-1": (f"{_DS}rsa-sha1", _HASH, _CERTIFICATE, "", "indeterminate", "rsa-sha1"),
+    "XPath": (
+        _RSA,
+        _HASH,
+        _CERTIFICATE,
+        '<Transform Algorithm="http://www.w3.org/TR/1999/REC-xpath-19991116"><XPath>true()</XPath></Transform>',
+        "indeterminate",
+        "xpath",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates_of_xmlsec1(folder: Path, exported: Path, name: str) -> None:
+    """What programs built on xmlsec1 write."""
+    method, digest, key, transform, expected, words = TEMPLATES[name]
+    (folder / "t.xml").write_text(
+        f'<a xmlns="urn:x"><b>t</b><Signature xmlns="{_DS}"><SignedInfo>'
+        '<CanonicalizationMethod Algorithm="http://www.w3.org/TR/2001/REC-xml-c14n-20010315"/>'
+        f'<SignatureMethod Algorithm="{method}"/><Reference URI=""><Transforms>'
+        f'<Transform Algorithm="{_DS}enveloped-signature"/>{transform}</Transforms><DigestMethod Algorithm="{digest}"/>'
+        f"<DigestValue/></Reference></SignedInfo><SignatureValue/><KeyInfo>{key}</KeyInfo></Signature></a>"
+    )
+    line = "xmlsec1 --sign --privkey-pem k0.pem,c0.pem --output signed.xml t.xml"
+    subprocess.run(line.split(), cwd=folder, check=True, capture_output=True)
+    report = verify(folder / "signed.xml", exported)
+    assert (report.verdict, report.format) == (expected, "XML-DSig")
+    assert not words or words in report.reasons[0].en
+    if expected == "valid":
+        changed = (folder / "signed.xml").read_bytes().replace(b"<b>t</b>", b"<b>u</b>")
+        (folder / "signed.xml").write_bytes(changed)
+        assert verify(folder / "signed.xml", exported).verdict == "invalid"
