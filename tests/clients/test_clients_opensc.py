@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenSC's pkcs11-tool, and OpenSSH's ssh-keygen."""
+"""OpenSC's pkcs11-tool, and OpenSSH's ssh-keygen and ssh-agent."""
 
 from __future__ import annotations
 
@@ -138,3 +138,27 @@ def test_ssh_keygen(card: Card) -> None:
     for key in card.keys:
         public = load_pem_public_key(key.public.read_bytes()).public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
         assert any(line.startswith(public) for line in shown), shown
+
+
+_IN_AGENT = """\
+ssh-add -q -s "$1"
+ssh-add -T key.pub
+ssh-keygen -q -Y sign -n file -f key.pub letter
+ssh-add -q -e "$1"
+"""
+
+
+def test_ssh_agent(card: Card) -> None:
+    """It takes modules below /usr/lib and /usr/local/lib only, unless told otherwise, and gets the PIN from ssh-add."""
+    ask = card.folder / "askpass"
+    ask.write_text(f"#!/bin/sh\necho {PIN}\n")
+    ask.chmod(0o700)
+    public = load_pem_public_key(card.authentication.public.read_bytes()).public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    (card.folder / "key.pub").write_bytes(public + b"\n")
+    (card.folder / "allowed").write_bytes(b"doctor " + public + b"\n")
+    (card.folder / "letter").write_text("Compte rendu\n")
+    (card.folder / "letter.sig").unlink(missing_ok=True)
+    asked = {"SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force"}
+    card.run("ssh-agent", "-P", MODULE.resolve(), "sh", "-ec", _IN_AGENT, "sh", MODULE.resolve(), env=asked)
+    verify: list[str | Path] = ["ssh-keygen", "-Y", "verify", "-f", "allowed", "-I", "doctor", "-n", "file", "-s", "letter.sig"]
+    assert "Good" in card.run(*verify, typed="Compte rendu\n")
