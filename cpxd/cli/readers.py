@@ -37,7 +37,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _state(place: Place) -> str:
     if not place.state.present:
-        return "empty"
+        return "busy" if place.hidden else "empty"
     if place.state.mute:
         return "mute"
     return "card" if place.usable else "unsupported"
@@ -75,6 +75,7 @@ def _words(place: Place) -> str:
         )
     return {
         "empty": tr("vide", "empty"),
+        "busy": tr("occupé par un autre logiciel", "held by another program"),
         "mute": tr("carte muette (mal insérée ?)", "mute card (upside down?)"),
         "card": tr("carte CPx", "CPx card") + (f" ({kind.value})" if kind and kind is not Kind.UNKNOWN_VERSION else ""),
         "unsupported": tr("carte non prise en charge", "unsupported card") + (f" ({kind.value})" if kind else ""),

@@ -141,8 +141,17 @@ class GalssDoor:
         return any("galss" in reader.casefold() or any(reader.startswith(n) for n in names) for reader in self.seen_by_pcsc)
 
     def states(self) -> list[ReaderState]:
-        """Raises GalssTrouble when no session can be opened."""
-        return [self._state(resource) for resource in self.shown()]
+        """A terminal that does not answer is not there. Raises GalssTrouble when none does."""
+        found: list[ReaderState] = []
+        trouble: errors.GalssTrouble | None = None
+        for resource in self.shown():
+            try:
+                found.append(self._state(resource))
+            except errors.GalssTrouble as error:
+                trouble = error
+        if trouble is not None and not found:
+            raise trouble
+        return found
 
     def _state(self, resource: Resource) -> ReaderState:
         known = _of(self._library, resource)
@@ -155,7 +164,7 @@ class GalssDoor:
             name=resource.reader,
             atr=known.atr,
             present=known.present,
-            mute=known.present and not known.atr and not known.busy,
+            mute=known.present and not known.atr,
             in_use=known.busy,
             exclusive=known.busy,
             events=known.events & 0xFFFF,
@@ -166,9 +175,14 @@ class GalssDoor:
         try:
             try:
                 seen = session.order(PRESENCE)
-            except errors.GalssTrouble:  # in somebody else's exclusive section, or a terminal that does not answer
-                known.busy = known.present
-                return
+            except errors.GalssTrouble:
+                session.close()  # what it may still answer, late, is nobody's
+                session = self._library.open(resource.key)
+                known.busy = not session.claim()
+                if known.busy:  # somebody else's exclusive section: nothing is told in it
+                    return
+                seen = session.order(PRESENCE)
+                session.yield_()
             known.busy = False
             if seen.state == ABSENT:
                 known.gone()
@@ -181,7 +195,8 @@ class GalssDoor:
         """A card that is new to us, or that somebody else has powered: learn its ATR."""
         with _exclusive(session) as alone:
             if not alone:
-                known.present, known.busy, known.atr, known.counter = True, True, b"", -1
+                known.gone()
+                known.busy = True
                 return
             try:
                 known.powered(session.order(POWER_ON), ours=False)

@@ -75,23 +75,21 @@ class Library:
     def resources(self, ini: Ini | None) -> list[Resource]:
         """The CPS slots of serial terminals: as the library says, else as galss.ini does."""
         if self._information is not None:
-            found = self._table(self._information)
+            rows = self._table(self._information)
         else:
-            found = [
+            rows = [
                 (unit.name, (*unit.aliases, "")[0], channel.index, channel.kind)
                 for channel in (ini.channels if ini else ())
                 for unit in channel.units
             ]
-        cps = [row for row in found if row[0].startswith("CPS") and row[3] == SERIAL]
+        cps = [row for row in rows if row[0].startswith("CPS") and row[3] == SERIAL]
         names = [row[0] for row in cps]
-        return [
-            Resource(
-                name if names.count(name) == 1 else alias or name,
-                visible(f"GALSS {name}" + (f" ({alias})" if alias else "")),
-                channel,
-            )
-            for name, alias, channel, _ in cps
-        ]
+        found: dict[str, Resource] = {}
+        for name, alias, channel, _ in cps:
+            reader = visible(f"GALSS {name}" + (f" ({alias})" if alias else ""))
+            # of two that nothing tells apart OuvrirSession opens one
+            found.setdefault(reader, Resource(name if names.count(name) == 1 else alias or name, reader, channel))
+        return list(found.values())
 
     def _table(self, library: Any) -> list[tuple[str, str, int, int]]:
         count = self._ffi.new("uint16_t *")

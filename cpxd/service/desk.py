@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
-from cpxd import errors
+from cpxd import config, errors
 from cpxd.apdu import Secret
 from cpxd.card import registry
 from cpxd.card.application import Code, Entry
@@ -22,6 +23,7 @@ from cpxd.reader.worker import CardThread, Ticket
 
 T = TypeVar("T")
 Observer = Callable[[bytes, bytes, float], None]  # command (codes masked), answer, milliseconds
+_PAUSE = 0.25  # seconds between two looks at a terminal that another program has
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Place:
         return self.state.present and not self.state.mute and self.kind in registry.USABLE
 
     @property
+    def hidden(self) -> bool:
+        """Another program has the terminal, whose door tells nothing meanwhile (GALSS)."""
+        return self.state.exclusive and not self.state.present
+
+    @property
     def contactless(self) -> bool:
         return self.kind is registry.Kind.CPS3_CONTACTLESS
 
@@ -48,14 +55,19 @@ def places() -> list[Place]:
 def choose(reader: str | None) -> Place:
     """The place a request is about: the reader named (whole name or a part only one has), else the only CPx card.
 
-    Raises NoService, NoReader, UnknownReader, NoCard, CardMute, UnsupportedCard, RetiredCard, SeveralCards.
+    Raises NoService, NoReader, UnknownReader, NoCard, CardMute, UnsupportedCard, RetiredCard, SeveralCards, ReaderBusy.
     """
-    found = places()
-    if not found:
-        raise errors.NoReader()
-    if reader is not None:
-        return _checked(_named(found, reader))
-    return _checked(_only(found))
+    wait, begun = config.load().reader_wait, time.monotonic()
+    while True:
+        found = places()
+        if not found:
+            raise errors.NoReader()
+        place = _only(found) if reader is None else _named(found, reader)
+        if not place.hidden:
+            return _checked(place)
+        if time.monotonic() - begun > wait:
+            raise errors.ReaderBusy(seconds=round(wait))
+        time.sleep(_PAUSE)
 
 
 def _only(found: list[Place]) -> Place:
@@ -67,7 +79,8 @@ def _only(found: list[Place]) -> Place:
     if len(usable) > 1:
         raise errors.SeveralCards(readers=" ; ".join(f"« {place.state.name} »" for place in usable))
     told = sorted((place for place in found if place.state.present), key=lambda place: place.kind is registry.Kind.VITALE)
-    return (usable or told or found)[0]
+    hidden = [place for place in found if place.hidden]
+    return (usable or told or hidden or found)[0]
 
 
 def _named(found: list[Place], reader: str) -> Place:

@@ -16,6 +16,7 @@ import pytest
 
 import cpxd
 from simulator.galss.server import PCSC, SERIAL, Galss
+from simulator.galss.terminal import Slot
 from simulator.lab import Lab
 from simulator.usb import Terminal
 
@@ -106,6 +107,69 @@ def test_a_service_that_never_answers_is_bounded(lab: Lab) -> None:
         lab.galss.silent.clear()
     assert time.monotonic() - begin < 9 and said.count("\n") == 1 and "GALSS" in said
     run(lab, "readers")
+
+
+HOLDER = """
+import ctypes as c, sys, time
+g, n, lad = c.CDLL("libgalcllux.so"), c.c_uint16(), c.c_uint8()
+assert g.OuvrirSession(b"other", b"CPS", c.byref(n), c.byref(lad)) == 0 and g.DebutExclusivite(n) == 0
+print("held", flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+
+
+@contextlib.contextmanager
+def held(lab: Lab, seconds: float) -> Iterator[None]:
+    """Another program's exclusive section, without FinExclusivite."""
+    environment = {**os.environ, **lab.env}
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(seconds)], env=environment, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None and other.stdout.readline() == b"held\n"
+            yield
+        finally:
+            other.kill()
+
+
+def test_a_terminal_that_another_program_holds_is_not_empty(lab: Lab, tmp_path: Path) -> None:
+    """Nothing is told of it meanwhile: it is waited for with a bound, and nobody is asked to insert a card."""
+    assert lab.folder is not None
+    file = lab.folder / "config" / "cpxd" / "config.toml"
+    before = file.read_text(encoding="utf-8")
+    with held(lab, 60):
+        assert run(lab, "readers").strip() == f"{READER} : held by another program"
+        file.write_text(f"{before}\n[reader]\nwait = 1\n", encoding="utf-8")
+        try:
+            assert "CPX-118" in run(lab, "card", status=14)
+        finally:
+            file.write_text(before, encoding="utf-8")
+    with held(lab, 1.5):
+        assert "2600997001" in run(lab, "card")
+
+
+def test_one_terminal_that_does_not_answer_hides_no_other() -> None:
+    with Lab(["cps-medecin:cps3", "cps-infirmier:cps3"], slots=2, galss=True) as lab:
+        assert lab.galss is not None
+        for slot in lab.galss.slots:
+            slot.answer = lambda frame: b"\x6b"  # type: ignore[method-assign]
+        assert "terminal 6B" in run(lab, "card", status=10), "no card is asked for: there is one"
+        del lab.galss.slots[1].answer
+        assert run(lab, "readers").splitlines() == ["GALSS CPS2 (TRANSPA2) : CPx card (CPS3)"]
+        assert "2600997003" in run(lab, "card")
+        del lab.galss.slots[0].answer
+        assert len(run(lab, "readers").splitlines()) == 2
+
+
+def test_resources_that_nothing_tells_apart_are_one(lab: Lab) -> None:
+    assert lab.galss is not None
+    slot, again = lab.galss.slots[0], Slot(1, "CPS", "TRANSPA1", SERIAL, 2.0)
+    lab.galss.slots.append(again)
+    try:
+        assert run(lab, "readers").strip() == f"{READER} : CPx card (CPS3)"
+        again.alias = "TWO\x1b[1m"
+        assert [line.partition(" : ")[0] for line in run(lab, "readers").splitlines()] == [READER, "GALSS CPS (TWO\ufffd[1m)"]
+    finally:
+        lab.galss.slots.remove(again)
+    assert slot.orders
 
 
 def test_other_programs_find_the_stand_in_by_its_name(lab: Lab) -> None:
