@@ -37,7 +37,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return tr("ce n'est pas un texte UTF-8", "it is no UTF-8 text")
     if isinstance(error, OSError) and error.errno in _REASONS:
-        return str(_REASONS[error.errno])
+        return tr(*_REASONS[error.errno])
     return tr("nom ou fichier inutilisable", "unusable name or file")
 
 

@@ -47,9 +47,21 @@ def language() -> Language:
     return "fr"
 
 
+class Said(str):
+    """The one of two texts that was chosen; an answer that speaks both languages wants the pair."""
+
+    __slots__ = ("pair",)
+    pair: Text
+
+    def __new__(cls, pair: Text) -> Said:
+        made = super().__new__(cls, str(pair))
+        made.pair = pair
+        return made
+
+
 def tr(fr: str, en: str) -> str:
     """The one of the two texts that the person reads."""
-    return str(Text(fr, en))
+    return Said(Text(fr, en))
 
 
 def printable(value: object) -> str:

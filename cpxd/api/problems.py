@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cpxd import errors
 from cpxd.failure import CpxError, Exit, Fault
-from cpxd.text import Text, printable
+from cpxd.text import Language, Said, Text, printable
 
 
 class ApiError(CpxError):
@@ -112,14 +113,13 @@ def status(error: CpxError) -> int:
 
 
 def as_json(error: CpxError) -> dict[str, Any]:
-    details = {name: printable(value) for name, value in error.details.items()}
     return {
         "error": {
             "code": error.code,
             "fault": error.fault.value,
             "retry": error.retry,
-            "fr": _filled(error.what.fr, details),
-            "en": _filled(error.what.en, details),
+            "fr": _filled(error.what.fr, error.details, "fr"),
+            "en": _filled(error.what.en, error.details, "en"),
         }
     }
 
@@ -129,5 +129,8 @@ class _Unknown(dict[str, str]):
         return "?"
 
 
-def _filled(sentence: str, details: dict[str, str]) -> str:
-    return printable(sentence.format_map(_Unknown(details)))
+def _filled(sentence: str, details: Mapping[str, object], language: Language) -> str:
+    """Details too have a text in each language, where they are words."""
+    pairs = {name: value.pair if isinstance(value, Said) else value for name, value in details.items()}
+    words = {name: getattr(value, language) if isinstance(value, Text) else value for name, value in pairs.items()}
+    return printable(sentence.format_map(_Unknown({name: printable(value) for name, value in words.items()})))

@@ -95,7 +95,7 @@ class _Watched:
 
 def bad_pdf(reason: object) -> errors.BadDocument:
     return errors.BadDocument(
-        format=FORMAT, reason=tr("PDF abîmé ou non conforme", "broken or non-conforming PDF") + f" ({reason})"
+        format=FORMAT, reason=tr(f"PDF abîmé ou non conforme ({reason})", f"broken or non-conforming PDF ({reason})")
     )
 
 

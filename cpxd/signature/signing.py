@@ -125,7 +125,7 @@ class Signing:
             stamp = self._stamp(hashlib.sha256(xades.stamped_content(signature)).digest())
             return xades.add_timestamp(signature, stamp.token)
         except BadXml as error:
-            raise errors.BadDocument(format="XAdES", reason=error) from None
+            raise errors.BadDocument(format="XAdES", reason=error.args[0]) from None
 
     def _smime(self, mail: bytes) -> bytes:
         from cpxd.signature import smime

@@ -48,7 +48,8 @@ def parse(content: bytes) -> Element:
     try:
         root = etree.fromstring(content, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise BadXml(tr("XML mal formé ou démesuré", "XML malformed or out of bounds") + f" ({_short(error)})") from None
+        why = _short(error)
+        raise BadXml(tr(f"XML mal formé ou démesuré ({why})", f"XML malformed or out of bounds ({why})")) from None
     information = root.getroottree().docinfo
     if information.internalDTD is not None or information.externalDTD is not None:
         raise BadXml(tr("déclaration DTD ou entités : refusé", "DTD or entity declaration: refused"))

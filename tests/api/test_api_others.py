@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -88,3 +89,20 @@ def test_a_wrong_method_is_told_the_right_one(doctor: ApiLab) -> None:
     refused = doctor.ask("PUT", "/v1/sign")
     assert (refused.code, refused.headers["allow"]) == ("CPX-164", "POST")  # RFC 9110, section 15.5.6
     assert doctor.ask("HEAD", "/v1/info").headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "french", "english"),
+    [
+        ("authenticate", {}, "il manque « nonce »", "“nonce” is missing"),
+        ("authenticate", [], "« corps »", "“body”"),
+        ("sign", {"documents": [{"name": "a.pdf", "content": ""}], "format": "pades"}, "PDF abîmé", "broken"),
+        ("sign", {"documents": [{"name": "a.xml", "content": ""}], "format": "xades"}, "XML mal formé", "XML malformed"),
+        ("sign", {"documents": [{"name": "a", "content": ""}], "level": "t"}, "aucune autorité", "no authority"),
+        ("sign", {"documents": [{"name": "a", "content": ""}], "format": "jws", "form": "enveloped"}, "impossible", "choose"),
+    ],
+)
+def test_each_sentence_is_of_one_language(doctor: ApiLab, path: str, body: object, french: str, english: str) -> None:
+    said = doctor.ask("POST", f"/v1/{path}", body).json["error"]
+    assert french in said["fr"] and english in said["en"]
+    assert not re.search("[àâçéèêîôû«»]", said["en"])
