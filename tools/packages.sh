@@ -5,7 +5,7 @@ set -eu
 run="python3-venv python3-dev gcc libc6-dev make pkg-config libpcsclite-dev pcscd openssl util-linux iproute2"
 test="opensc opensc-pkcs11 pcsc-tools vsmartcard-vpcd softhsm2 p11-kit p11-kit-modules gnutls-bin libnss3-tools
   libengine-pkcs11-openssl openssh-client curl openjdk-17-jdk-headless tmux gdb systemd procps faketime pinentry-curses pinentry-tty
-  dbus-daemon chromium firefox-esr xvfb xauth xdotool openbox imagemagick poppler-utils mupdf-tools xmlsec1 libxmlsec1-dev jose
+  dbus-daemon dunst chromium firefox-esr xvfb xauth xdotool openbox imagemagick poppler-utils mupdf-tools xmlsec1 libxmlsec1-dev jose
   qpdf gnupg gpgsm nodejs libbcpkix-java less python3-gi gir1.2-gtk-3.0 wrk"
 fuzz="clang libclang-rt-14-dev llvm"
 command -v npm >/dev/null || test="$test npm" # axe-core comes from there; other builds of Node.js bring their own

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_display import DIES_WITH_US, Display
 from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
@@ -149,6 +152,43 @@ def test_shown_on_the_desktop_and_opened_by_a_click(bus: str, monkeypatch: pytes
     assert body[6]["urgency"].value == 2
     assert opened == [("rescue",)]
     assert not {"<", ">", "&"} & set(named[4])
+
+
+@pytest.fixture
+def dunst(bus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The notification service of a real desktop, on a display of its own; where a click leaves what it opens."""
+    opened = tmp_path / "opened"
+    terminal = tmp_path / "xdg-terminal-exec"
+    terminal.write_text(f'#!/bin/sh\necho "$@" >> {opened}\n')
+    terminal.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Display() as display, (tmp_path / "out").open("w") as out:
+        environment = {**os.environ, "DISPLAY": display.name, "HOME": str(tmp_path)}
+        process = subprocess.Popen([*DIES_WITH_US, "dunst", "-print"], env=environment, stdout=out, stderr=out)
+        limit = time.monotonic() + 20
+        while subprocess.run(["dunstctl", "count"], capture_output=True, check=False).returncode and time.monotonic() < limit:
+            time.sleep(0.05)
+        yield opened
+        process.terminate()
+        process.wait(10)
+
+
+def test_a_real_desktop_shows_it_and_opens_what_it_is_about(dunst: Path) -> None:
+    async def scenario() -> None:
+        shown = Desktop()
+        assert await shown.tell(events.BLOCKED)
+        assert await shown.tell(events.reader_lost("<b>R&D"))
+        limit = time.monotonic() + 20
+        while not (dunst.exists() and dunst.read_text()) and time.monotonic() < limit:
+            await asyncio.to_thread(subprocess.run, ["dunstctl", "action", "0"], check=True)
+            await asyncio.sleep(0.1)
+        shown.stop()
+
+    asyncio.run(scenario())
+    assert dunst.read_text().splitlines()[0].endswith("/cpxd rescue")
+    said = (dunst.parent / "out").read_text()
+    assert f"summary: '{events.BLOCKED.title.fr}'" in said and "urgency: CRITICAL" in said and '"default": "Ouvrir"' in said
+    assert "<b>R&D" not in said
 
 
 def test_a_desktop_that_is_not_there_fails_nothing(bus: str) -> None:
