@@ -21,6 +21,7 @@ _REASONS = {
     errno.ENOTDIR: Text("un nom du chemin n'est pas un dossier", "a part of the path is no folder"),
     errno.ENOSPC: Text("plus de place sur le disque", "no space left on the disk"),
     errno.EDQUOT: Text("quota de disque atteint", "disk quota reached"),
+    errno.EFBIG: Text("fichier trop gros", "file too large"),
     errno.EROFS: Text("disque en lecture seule", "read-only disk"),
     errno.EFBIG: Text("trop gros", "too large"),
     errno.ENAMETOOLONG: Text("nom trop long", "name too long"),
@@ -43,6 +44,11 @@ def reason(error: Exception) -> str:
 
 def read_small(path: Path, limit: int = 1 << 20, errors: str = "strict") -> str:
     """Text of a regular file of at most `limit` bytes. Raises OSError, UnicodeDecodeError; never waits on a pipe."""
+    return read_bounded(path, limit).decode("utf-8", errors)
+
+
+def read_bounded(path: Path, limit: int = 1 << 20) -> bytes:
+    """A regular file of at most `limit` bytes. Raises OSError; never waits on a pipe, never reads a device."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -50,7 +56,7 @@ def read_small(path: Path, limit: int = 1 << 20, errors: str = "strict") -> str:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, "too large")
-    return content.decode("utf-8", errors)
+    return content
 
 
 def check_beside(document: Path) -> None:

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from cpxd import log
+from cpxd.files import read_bounded
 from cpxd.record.certificate import CardCertificate, parse_certificate
 from cpxd.record.errors import RecordError
 
@@ -44,9 +45,7 @@ def authorities(folder: str) -> tuple[CardCertificate, ...]:
 
 def _read(file: Path) -> Iterator[CardCertificate]:
     try:
-        if file.stat().st_size > _FILE_LIMIT:
-            return
-        content = file.read_bytes()
+        content = read_bounded(file, _FILE_LIMIT)
     except OSError:
         return
     for der in [b64decode(text) for text in _PEM.findall(content)] or [content]:

@@ -18,6 +18,7 @@ from cpxd.signature.evidence import Evidence
 from cpxd.signature.reading import MAX_SIGNED, NotSigned
 from cpxd.signature.report import Report
 from cpxd.signature.signeddata import DigestOf
+from cpxd.text import tr
 
 _BLOCK = 1 << 20
 _DETACHED = (".p7s", ".xades.xml")
@@ -35,7 +36,7 @@ def verify(
     """A report on each signature. `content`: the document beside a detached signature; None: FILE for FILE.p7s.
 
     `authorities`: files or folders trusted beside IGC-Santé and the configured ones.
-    Raises BadFile, NoSignature, DocumentTooLarge.
+    Raises BadFile, NoSignature.
     """
     signed = _read(path)
     known = trust.load(*([settings.sign_trust] if settings.sign_trust else []), *authorities)
@@ -66,7 +67,7 @@ def _read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise errors.BadFile(file=path, reason=reason(error)) from None
     if len(content) > MAX_SIGNED:
-        raise errors.DocumentTooLarge(format=path.name, size=path.stat().st_size, limit=MAX_SIGNED)
+        raise errors.BadFile(file=path, reason=tr(f"plus de {MAX_SIGNED >> 20} Mio", f"more than {MAX_SIGNED >> 20} MiB"))
     return content
 
 

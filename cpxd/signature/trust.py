@@ -50,15 +50,18 @@ def load(*paths: Path | str) -> TrustStore:
 
 def _read(path: Path) -> list[bytes]:
     try:
-        files = sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES) if path.is_dir() else [path]
+        files = sorted(f for f in path.iterdir() if f.suffix.lower() in _SUFFIXES and f.is_file()) if path.is_dir() else [path]
         return [der for file in files for der in _certificates(file)]
     except OSError as error:
         raise errors.BadFile(file=path, reason=reason(error)) from None
 
 
 def _certificates(file: Path) -> list[bytes]:
-    content = file.read_bytes() if file.stat().st_size <= MAX_FILE else b""
+    with file.open("rb") as opened:  # a pipe too, where the shell made one of a command
+        content = opened.read(MAX_FILE + 1)
     try:
+        if len(content) > MAX_FILE:
+            raise ValueError("too large")
         ders = [der for _, _, der in pem.unarmor(content, multiple=True)] if pem.detect(content) else [content]
         return [_checked(der) for der in ders]
     except (ValueError, RecordError):

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from cpxd import config, daemon, errors, files, log
+from cpxd.service import verifying
+from cpxd.signature import reading, trust
 
 BIN = Path(sys.executable).with_name("cpxd")
 BASES = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
@@ -101,3 +103,24 @@ def test_no_core_is_left(tmp_path: Path) -> None:
 def test_a_command_that_there_is_not_is_told_all_there_are(words: tuple[str, ...]) -> None:
     done = subprocess.run([BIN, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "'card'" in done.stderr and "'doctor'" in done.stderr
+
+
+def test_authorities_are_read_bounded(tmp_path: Path) -> None:
+    with pytest.raises(errors.BadFile):
+        trust.load("/dev/zero")
+    shipped = trust.load()
+    os.mkfifo(tmp_path / "pipe.pem")
+    (tmp_path / "FROM-WINDOWS.CER").write_bytes(bytes(16))
+    with pytest.raises(errors.BadFile) as refused:
+        trust.load(tmp_path)
+    assert "FROM-WINDOWS.CER" in str(refused.value)
+    (tmp_path / "FROM-WINDOWS.CER").write_bytes(shipped.anchors[0])
+    assert trust.load(tmp_path) == shipped
+
+
+def test_a_file_too_large_to_be_a_signature_is_not_told_to_be_signed_otherwise(tmp_path: Path) -> None:
+    with (tmp_path / "large.p7m").open("wb") as file:
+        file.truncate(reading.MAX_SIGNED + 1)
+    with pytest.raises(errors.BadFile) as refused:
+        verifying.verify(tmp_path / "large.p7m", config.Settings(), offline=True)
+    assert "64 Mi" in str(refused.value)
