@@ -20,13 +20,14 @@ for name in $wanted; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing="$missing $name"
 done
 [ -n "$missing" ] || exit 0
-as_root=""
+as_root="env DEBIAN_FRONTEND=noninteractive"
 if [ "$(id -u)" != 0 ]; then
-  command -v sudo >/dev/null || { echo "Paquets manquants / missing packages:$missing" >&2; exit 1; }
-  as_root="sudo"
+  command -v sudo >/dev/null ||
+    { echo "Paquets manquants, root peut les installer / missing packages, for root: apt-get install$missing" >&2; exit 1; }
+  as_root="sudo $as_root" # sudo passes no variable on
 fi
-export DEBIAN_FRONTEND=noninteractive
 options="-o DPkg::Lock::Timeout=500 -qq"
+# shellcheck disable=SC2086
 $as_root apt-get $options update
 # shellcheck disable=SC2086
 $as_root apt-get $options install -y --no-install-recommends $missing >/dev/null
