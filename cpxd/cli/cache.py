@@ -16,7 +16,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "what is kept of the cards that were read (certificates, encrypted); “clear” erases it",
     )
     parser = commands.add_parser("cache", parents=[common], help=text, description=text)
-    parser.add_argument("action", nargs="?", choices=("show", "clear"), default="show")
+    parser.add_argument("action", metavar="show|clear", nargs="?", choices=("show", "clear"), default="show")
     parser.set_defaults(run=_run)
 
 

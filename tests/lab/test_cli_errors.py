@@ -85,6 +85,11 @@ def test_usage(line: str) -> None:
     assert french != english and "--help" in french and "--help" in english
 
 
+@pytest.mark.parametrize(("line", "said"), [("path", "il manque : pkcs11|module|socket"), ("cache x", "show|clear : « x »")])
+def test_no_name_of_ours_in_a_usage(line: str, said: str) -> None:
+    assert said in fails(cpxd(Lab([]), *line.split()), 2)
+
+
 def test_version() -> None:
     assert succeeds(command(Lab([]), "--version")).out.split() == ["cpxd", __version__]
 
