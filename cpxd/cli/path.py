@@ -17,7 +17,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     text = tr("afficher le chemin du module PKCS#11, ou de sa socket", "show the path of the PKCS#11 module, or of its socket")
     parser = commands.add_parser("path", parents=[common], help=text, description=text)
     parser.add_argument(
-        "what", metavar="pkcs11|module|socket", choices=("pkcs11", "module", "socket"), help=tr("pkcs11 = module", "pkcs11 = module")
+        "what",
+        metavar="pkcs11|module|socket",
+        choices=("pkcs11", "module", "socket"),
+        help=tr("pkcs11 = module", "pkcs11 = module"),
     )
     parser.set_defaults(run=_run)
 
