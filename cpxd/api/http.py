@@ -126,7 +126,7 @@ class Http:
             stranger = isinstance(error, (problems.OriginRefused, problems.WrongHost))
             if not stranger:  # those could fill the log
                 log.write("api-refused", code=error.code)
-            return _closing(answer) if stranger or not request.content.at_eof() else answer
+            return _closing(answer) if stranger or head.websocket or not request.content.at_eof() else answer
 
     async def _own(self, request: web.BaseRequest, head: gate.Head) -> web.StreamResponse:
         """The page "Ma carte", and what it asks."""
@@ -173,6 +173,8 @@ class Http:
     async def _socket(self, request: web.BaseRequest) -> web.StreamResponse:
         answer = web.WebSocketResponse(protocols=(gate.PROTOCOL,), max_msg_size=1024, compress=False, autoping=True)
         answer.headers.update(gate.SECURITY)
+        if not answer.can_prepare(request):  # the library would answer in words of its own
+            raise problems.BadRequest(detail="WebSocket")
         await answer.prepare(request)
 
         async def tell() -> None:

@@ -229,6 +229,11 @@ def test_websockets_of_strangers(doctor: ApiLab) -> None:
     with doctor.tls() as channel:
         channel.sendall(request(doctor.port, key | right, body="", method="GET", path="/v1/events"))
         assert channel.recv(4096).startswith(b"HTTP/1.1 101")
+    for change in ({"Sec-WebSocket-Version": "99"}, {"Sec-WebSocket-Key": "k"}, {"Connection": "close"}):
+        with doctor.tls() as channel:
+            channel.sendall(request(doctor.port, key | right | change, body="", method="GET", path="/v1/events"))
+            answer = parse(everything(channel))
+        assert (answer.status, answer.code, answer.headers["server"]) == (400, "CPX-162", "cpxd"), change
 
 
 def test_strangers_cannot_tell_that_a_card_is_there(doctor: ApiLab) -> None:
