@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -21,6 +21,12 @@ _LIMITS: dict[str, Any] = {  # of pypdf: its own are for machines that nobody wa
     "run_length_maximum_output_length": 2 << 20,
     "stream_decoding_work_maximum_length": 32 << 20,
 }
+# annotations that draw on a page or open over it (ISO 32000-1 §12.5.6)
+_MARKS = (
+    *("/Text", "/FreeText", "/Line", "/Square", "/Circle", "/Polygon", "/PolyLine", "/Highlight", "/Underline", "/Squiggly"),
+    *("/StrikeOut", "/Stamp", "/Caret", "/Ink", "/Redact", "/Watermark", "/3D", "/Screen"),
+)
+_SILENT = ("/Link", "/Popup")  # they draw nothing, or repeat what another says
 _ACTIVE = {  # dictionary key or action type → what it means
     "/JavaScript": Text("JavaScript", "JavaScript"),
     "/JS": Text("JavaScript", "JavaScript"),
@@ -34,7 +40,9 @@ _ACTIVE = {  # dictionary key or action type → what it means
     "/FileAttachment": Text("fichier joint", "enclosed file"),
     "/XFA": Text("formulaire XFA, dont le contenu peut changer", "XFA form, whose content can change"),
     "/RichMedia": Text("contenu multimédia", "rich media"),
-    "/OpenAction": Text("action à l'ouverture", "action when opened"),
+    "/OpenAction": Text("action à l'ouverture", "action when opened"),  # an array is only the page it opens on
+    **dict.fromkeys(("/Tx", "/Ch", "/Btn"), Text("champs de formulaire", "form fields")),
+    **dict.fromkeys(_MARKS, Text("annotations", "annotations")),
     "/AA": Text("actions automatiques", "automatic actions"),
     "/OCProperties": Text("calques, qui peuvent être masqués", "layers, which can be hidden"),
     "/URI": Text("liens vers le web", "links to the web"),
@@ -100,10 +108,41 @@ def _text(reader: Any, count: int) -> tuple[list[str], int]:
         text = ""
         with contextlib.suppress(_TooMuch):
             text = page.extract_text(visitor_operand_before=visit)
-        if operators > _MOST_OPERATORS:  # pypdf swallows what is raised inside a form
+        if operators > _MOST_OPERATORS:
             return found, number
         found += [line for line in text.splitlines() if line.strip()]
+        for name, look, words in _annotations(page):
+            operators += _FORM
+            with contextlib.suppress(_TooMuch):
+                drawn = "" if look is None else page.extract_xform_text(look, visitor_operand_before=visit)
+                said = dict.fromkeys(" ".join(part.split()) for part in (drawn, *words))
+                found += [f"{name} : {part}" for part in said if part]
+        if operators > _MOST_OPERATORS:  # pypdf swallows what is raised inside a form
+            return found, number
     return found, count
+
+
+def _annotations(page: Any) -> Iterator[tuple[str, Any, list[str]]]:
+    """What is drawn over a page: its name, the form that shows it (None: the viewer makes one), and the words it is made of."""
+    from pypdf.generic import ArrayObject, DictionaryObject, StreamObject
+
+    for reference in page.get("/Annots", ArrayObject()).get_object() or ():
+        item = reference.get_object()
+        if not isinstance(item, DictionaryObject) or item.get("/Subtype") in _SILENT:
+            continue
+        name = str(Text("champ", "field") if item.get("/Subtype") == "/Widget" else Text("annotation", "annotation"))
+        look = _entry(_entry(item, "/AP"), "/N")
+        if not isinstance(look, StreamObject):  # one a state
+            look = _entry(look, str(item.get("/AS", "")))
+        words = [str(item[key]) for key in ("/Contents", "/V") if key in item and isinstance(item[key], str)]
+        title = f"{name} « {item['/T']} »" if "/T" in item else name
+        yield title, look if isinstance(look, StreamObject) else None, [word for word in words if word != "/Off"]
+
+
+def _entry(holder: Any, key: str) -> Any:
+    from pypdf.generic import DictionaryObject
+
+    return holder[key] if isinstance(holder, DictionaryObject) and key in holder else None
 
 
 def _unpacked(page: Any, most: int) -> int:
@@ -112,7 +151,10 @@ def _unpacked(page: Any, most: int) -> int:
 
     contents = page.get_contents()
     size = 0 if contents is None else len(contents.get_data())
-    todo, seen = [page], set()
+    looks = [look for _, look, _ in _annotations(page) if look is not None]
+    todo, seen = [page, *looks], set()
+    while looks and size <= most:
+        size += len(looks.pop().get_data())
     while todo and size <= most:
         resources = todo.pop().get("/Resources")
         forms = resources.get_object().get("/XObject") if resources is not None else None
@@ -153,7 +195,7 @@ def _warnings(reader: Any) -> tuple[Text, ...]:
 
 
 def _note(found: dict[Text, None], key: str, value: Any) -> None:
-    if key in _ACTIVE:
+    if key in _ACTIVE and not (key == "/OpenAction" and isinstance(value, list)):
         found[_ACTIVE[key]] = None
     if key in ("/S", "/Type", "/Subtype", "/FT") and str(value) in _ACTIVE:
         found[_ACTIVE[str(value)]] = None

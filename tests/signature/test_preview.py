@@ -69,6 +69,51 @@ def test_a_file_that_changes_after_it_was_shown_is_not_signed(tmp_path: Path) ->
     assert isinstance(source, Source)
 
 
+_FORM = b"<</Type/XObject/Subtype/Form/BBox[0 0 200 20]/Resources<</Font<</F1 4 0 R>>>>/Length %d>>stream\n%s\nendstream"
+
+
+def annotated(*entries: bytes, look: bytes = b"BT /F1 12 Tf 2 5 Td (MORPHINE 100 mg) Tj ET") -> bytes:
+    """A page with annotations on it; object 7 is what they may look like."""
+    page = documents.pdf("Ordonnance", more=(_FORM % (len(look), look), *(b"<</Type/Annot" + e + b">>" for e in entries)))
+    listed = b"/Annots[" + b" ".join(b"%d 0 R" % (8 + n) for n in range(len(entries))) + b"]"
+    return page.replace(b"/Resources<</Font", listed + b"/Resources<</Font", 1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "line", "warning"),
+    [
+        (b"/Subtype/FreeText/Rect[9 9 99 99]/AP<</N 7 0 R>>", "annotation : MORPHINE 100 mg", "annotations"),
+        (b"/Subtype/FreeText/Rect[9 9 99 99]/AP<</N 7 0 R>>/Contents(eau)", "annotation : eau", "annotations"),
+        (b"/Subtype/Text/Rect[9 9 99 99]/Contents(deux fois par jour)", "annotation : deux fois par jour", "annotations"),
+        (b"/Subtype/Widget/FT/Tx/T(dose)/V(3 g)/Rect[9 9 99 99]", "champ « dose » : 3 g", "champs de formulaire"),
+        (b"/Subtype/Widget/FT/Tx/T(dose)/V(3 g)/AP<</N 7 0 R>>", "champ « dose » : MORPHINE 100 mg", "champs de formulaire"),
+        (b"/Subtype/Widget/FT/Btn/T(c)/AS/Oui/V/Oui/AP<</N<</Oui 7 0 R>>>>", "champ « c » : /Oui", "champs de formulaire"),
+    ],
+)
+def test_what_is_drawn_over_a_page_is_shown(entry: bytes, line: str, warning: str) -> None:
+    seen = preview.of_bytes(annotated(entry))
+    assert seen.readable and line in seen.lines and warning in [str(w) for w in seen.warnings], seen
+
+
+def test_annotations_that_say_nothing_or_nonsense() -> None:
+    seen = preview.of_bytes(
+        annotated(b"/Subtype/Link", b"/Subtype/Popup/Contents(x)", b"/Subtype/Stamp/AP null", b"/AP<</N 99 0 R>>")
+    )
+    assert seen.readable and seen.lines == ("pages : 1", "Ordonnance")
+
+
+def test_more_annotations_than_anybody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cpxd.signature.preview_pdf._MOST_OPERATORS", 5000)
+    look = b"BT /F1 12 Tf " + b"(x) Tj " * 900 + b"ET"
+    many = annotated(*[b"/Subtype/FreeText/AP<</N 7 0 R>>"] * 300, look=look)
+    assert "too much to show from page 1 on" in [w.en for w in preview.of_bytes(many).warnings]
+
+
+def test_the_page_that_a_document_opens_on_is_no_action() -> None:
+    seen = preview.of_bytes(documents.pdf("x", catalog=b"/OpenAction[5 0 R/XYZ null null 0]"))
+    assert seen.readable and not seen.warnings
+
+
 ACTIVE = [
     (documents.pdf("x", catalog=b"/OpenAction<</S/JavaScript/JS(app.alert\\(1\\))>>"), "JavaScript"),
     (
