@@ -95,11 +95,12 @@ class Application:
         if session is None:
             raise Failure(CKR.SESSION_HANDLE_INVALID)
         if session.life != session.slot.life:  # the card left, or the screen was locked: its sessions died
-            self._bury()
+            self.bury()
             raise Failure(CKR.SESSION_HANDLE_INVALID)
         return session
 
-    def _bury(self) -> None:
+    def bury(self) -> None:
+        """Forget the sessions whose card has left."""
         self.dead.extend(h for h, s in self.sessions.items() if s.life != s.slot.life)
         self.sessions = {h: s for h, s in self.sessions.items() if s.life == s.slot.life}
 
@@ -108,7 +109,7 @@ class Application:
 
         On SESSION_HANDLE_INVALID NSS opens a new session and sends the same PIN again, to whatever card is there now.
         """
-        self._bury()
+        self.bury()
         if handle in self.dead:
             raise Failure(CKR.DEVICE_REMOVED)
         return self.session(handle)

@@ -24,6 +24,7 @@ T = TypeVar("T")
 Answer = tuple[Any, ...]
 # CK_STATE by login and whether the session may write
 _STATES = {(None, False): 0, ("user", False): 1, (None, True): 2, ("user", True): 3, ("so", True): 4, ("so", False): 0}
+_MOST_SESSIONS = 4096  # of one application: one that never closes any must not fill our memory
 _SHORTEST = 0.5  # seconds: Firefox never closes its own window when a login by our dialog ends sooner
 
 
@@ -35,6 +36,10 @@ async def open_session(app: Application, number: int, flags: int) -> Answer:
     writable = bool(flags & ck.CKF_RW_SESSION)
     if not writable and slot.logged_in(app) == "so":
         raise Failure(CKR.SESSION_READ_WRITE_SO_EXISTS)
+    if len(app.sessions) >= _MOST_SESSIONS:
+        app.bury()
+    if len(app.sessions) >= _MOST_SESSIONS:
+        raise Failure(CKR.SESSION_COUNT)
     app.last_session += 1
     app.sessions[app.last_session] = Session(app.last_session, slot, slot.life, writable)
     return (app.last_session,)

@@ -50,6 +50,14 @@ def test_slots(client: Wire, lab: Lab) -> None:
     refused(0xE0, client.OpenSession, 2, 4)
 
 
+def test_a_program_that_never_closes_a_session(client: Wire) -> None:
+    opened = [client.open(0) for _ in range(4096)]
+    refused(0xB1, client.OpenSession, 0, 4)
+    client.CloseSession(opened[7])
+    assert client.GetSessionInfo(client.open(1))[0] == 1
+    client.CloseAllSessions(0)
+
+
 @pytest.mark.parametrize("slot", [0, 1])
 def test_mechanisms(client: Wire, slot: int) -> None:
     found = client.GetMechanismList(slot, 64)
