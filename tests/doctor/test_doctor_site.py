@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -180,6 +181,24 @@ def test_the_certificate_of_the_server(
     with serving(answering(context(authority.server(name, days)), 200)) as port:
         answer = examined(bench, authority if known else Authority(tmp_path), port)
     assert answer["first_cause"] == code, answer["screen"]
+
+
+@pytest.mark.parametrize("address", ["https://lgc.exemple.fr/", "https://192.0.2.1/", "https://[2001:db8::1]:8443/x"])
+def test_no_network(lab: Lab, address: str) -> None:
+    """In a network of its own that leads nowhere."""
+    lab.insert(0, "cps-medecin:cps4")
+    alone = ("unshare", "--net", *(() if os.getuid() == 0 else ("--map-root-user",)))
+    found = command(lab, "doctor", "--json", "--site", address, prefix=alone)
+    assert found.code == 2 and found.json["causes"] == ["CPX-230"], found.out
+    check = next(check for check in found.json["checks"] if check["id"] == "site")
+    assert check["detail"] == "La carte n'est pas en cause." and check["fix"]["kind"] == "physical"
+    # where a proxy is the way out, that says nothing
+    proxied = command(
+        lab, "doctor", "--json", "--site", address, prefix=alone, env={"https_proxy": "http://paul:secret@proxy.exemple:3128"}
+    )
+    check = next(check for check in proxied.json["checks"] if check["id"] == "site")
+    assert proxied.code == 5 and (check["code"], check["status"]) == ("CPX-230", "unknown")
+    assert "proxy.exemple:3128" in check["detail"] and "secret" not in proxied.out and "paul" not in proxied.out
 
 
 def test_nobody_listens(bench: Bench, authority: Authority) -> None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from urllib.request import getproxies, proxy_bypass
 
 from cpxd.doctor import remote
-from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, gesture, ok, warning
+from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, gesture, ok, unknown, warning
 from cpxd.doctor.remote import Seen
 from cpxd.doctor.visit import Visit
 from cpxd.errors import CpxError
@@ -35,7 +36,9 @@ def _site(visit: Visit) -> Findings:
     if visit.options.site is None:
         return
     seen = remote.probe(visit.options.site)
-    if seen.step == "name":
+    if seen.step in ("name", "connection") and (proxy := getproxies().get("https")) and not proxy_bypass(seen.host):
+        yield _behind(seen, proxy)
+    elif seen.step == "name":
         yield _nameless(seen)
     elif seen.step == "connection":
         yield _unreached(seen)
@@ -55,6 +58,22 @@ def _site(visit: Visit) -> Findings:
         )
     else:
         yield from _answered(visit, seen)
+
+
+def _behind(seen: Seen, proxy: str) -> Finding:
+    """Where a proxy is the only way out neither name nor connection says anything."""
+    where = proxy.rpartition("@")[2]  # without the password that may stand before it
+    return unknown(
+        "site",
+        "CPX-230",
+        Text(f"{seen.host} n'est pas joignable directement.", f"{seen.host} cannot be reached directly."),
+        Text(
+            f"Ce poste passe par un proxy ({where}), que ce diagnostic ne suit pas.",
+            f"This workstation goes through a proxy ({where}), which this diagnosis does not follow.",
+        ),
+        gesture("Ouvrez l'adresse dans le navigateur, qui suit le proxy", "Open the address in the browser, which follows it"),
+        why=seen.why,
+    )
 
 
 def _nameless(seen: Seen) -> Finding:
