@@ -94,7 +94,7 @@ class Visit:
                 raise errors.UnknownReader(reader=self.options.reader)
         if not found:
             raise errors.NoReader()
-        return max(found, key=lambda p: (p.usable and not p.contactless, p.usable, p.state.present))
+        return max(found, key=lambda p: (p.usable and not p.contactless, p.usable, p.state.present, p.hidden))
 
     def card(self) -> Identity:
         """All that the card says without a code, and the state of its codes."""

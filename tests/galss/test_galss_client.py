@@ -34,7 +34,7 @@ def lab() -> Iterator[Lab]:
 
 
 def run(lab: Lab, *arguments: str, pin: str | None = None, status: int = 0) -> str:
-    """What cpxd printed; on an error, its one line."""
+    """What cpxd printed; on an error, its one line, if any."""
     read, write = os.pipe()
     os.write(write, f"{pin}\n".encode())
     os.close(write)
@@ -45,7 +45,7 @@ def run(lab: Lab, *arguments: str, pin: str | None = None, status: int = 0) -> s
     os.close(read)
     assert done.returncode == status, done.stderr + done.stdout
     assert "Traceback" not in done.stderr
-    return str(done.stdout if status == 0 else done.stderr)
+    return str(done.stdout if status == 0 else done.stderr or done.stdout)
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -58,6 +58,7 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 def test_the_command_line_works_unchanged(lab: Lab, tmp_path: Path) -> None:
     assert run(lab, "readers").strip() == f"{READER} : CPx card (CPS3)"
     assert "2600997001" in run(lab, "card", "--reader", "galss cps")
+    assert "GALSS reaches the terminal" in run(lab, "doctor", "--all"), "and no pcscd is wanted"
     document, signed = tmp_path / "letter.txt", tmp_path / "letter.p7s"
     document.write_text("bonjour\n", encoding="ascii")
     run(lab, "sign", str(document), "-o", str(signed), pin="1234")
@@ -137,6 +138,7 @@ def test_a_terminal_that_another_program_holds_is_not_empty(lab: Lab, tmp_path: 
     before = file.read_text(encoding="utf-8")
     with held(lab, 60):
         assert run(lab, "readers").strip() == f"{READER} : held by another program"
+        assert "CPX-118" in run(lab, "doctor", status=2)
         file.write_text(f"{before}\n[reader]\nwait = 1\n", encoding="utf-8")
         try:
             assert "CPX-118" in run(lab, "card", status=14)

@@ -22,7 +22,14 @@ _CLEAN = gesture(
 def _card(visit: Visit) -> Findings:
     place = visit.place()
     name = place.state.name
-    if not place.state.present:
+    if place.hidden:
+        title = Text(f"Un autre logiciel tient « {name} ».", f"Another program holds “{name}”.")
+        cause = Text("GALSS n'en dit rien pendant ce temps.", "GALSS tells nothing of it meanwhile.")
+        fix = gesture(
+            "Fermez le logiciel de facturation, ou attendez qu'il ait fini", "Close the billing program, or wait until it is done"
+        )
+        yield error("card", "CPX-118", title, cause, fix, reader=name)
+    elif not place.state.present:
         title = Text(f"Lecteur « {name} » prêt, pas de carte.", f"Reader “{name}” is ready, no card.")
         yield error("card", "CPX-103", title, Text("", ""), _WAYS_IN, reader=name)
     elif place.state.mute or not place.state.atr:
@@ -218,7 +225,7 @@ FAMILY = Family(
         Check(
             "card",
             Text("Carte présente et reconnue", "Card present and known"),
-            ("CPX-103", "CPX-104", "CPX-105", "CPX-125"),
+            ("CPX-103", "CPX-104", "CPX-105", "CPX-118", "CPX-125"),
             _card,
             ("pcsc", "reader"),
         ),

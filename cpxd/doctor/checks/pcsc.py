@@ -10,9 +10,11 @@ import struct
 from pathlib import Path
 from typing import Literal
 
+from cpxd import errors
 from cpxd.doctor.machine import quoted
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, Verdict, command, error, ok
 from cpxd.doctor.visit import Visit, pcscd_socket
+from cpxd.reader.galss import PREFIX
 from cpxd.text import Text
 
 _DONE, _REFUSED = 0, 0x8010006A  # SCARD_S_SUCCESS, SCARD_W_SECURITY_VIOLATION
@@ -38,8 +40,19 @@ def _pcsc(visit: Visit) -> Findings:
         yield _silent(visit)
     elif isinstance(spoken, tuple):
         yield _other_version(visit, spoken)
+    elif _by_galss(visit):
+        yield ok(
+            "pcsc", "pcscd ne tourne pas ; le terminal est joint par GALSS.", "pcscd does not run; GALSS reaches the terminal."
+        )
     else:
         yield _absent(visit, path, code)
+
+
+def _by_galss(visit: Visit) -> bool:
+    try:
+        return any(place.state.name.startswith(PREFIX) for place in visit.places())
+    except errors.CpxError:
+        return False
 
 
 _BY_POLKIT = Text(
