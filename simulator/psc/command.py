@@ -18,6 +18,7 @@ def run(parsed: argparse.Namespace) -> int:
         if (error.name or "").startswith("simulator"):
             raise
         raise UsageError(
-            f"il manque {error.name} : pip install 'cpxd[psc]'", f"{error.name} is missing: pip install 'cpxd[psc]'"
+            f"il manque {error.name} : pip install '.[psc]', dans le dossier du projet",
+            f"{error.name} is missing: pip install '.[psc]', in the folder of the project",
         ) from None
     return serve(options)
