@@ -363,12 +363,12 @@ FOREIGN = r"""
 import socket, sys
 heard = 0
 for n in range(int(sys.argv[2])):
-    family, address = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))[n % 2]
-    with socket.socket(family) as s:
+    address = ("127.0.0.1", "::1", "::ffff:127.0.0.1")[n % 3]
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
         s.settimeout(20)
         try:
             s.connect((address, int(sys.argv[1])))
-            s.sendall(b"GET /v1/info HTTP/1.1\r\n\r\n" if n % 3 else bytes.fromhex("16030100050100000100"))
+            s.sendall(b"GET /v1/info HTTP/1.1\r\n\r\n" if n % 4 else bytes.fromhex("16030100050100000100"))
             while data := s.recv(4096):
                 heard += len(data)
         except OSError:
