@@ -151,6 +151,8 @@ class Cps4(VirtualCard):
 
     def _manage_environment(self, command: Command) -> bytes:
         """81 B6: `91 02 algorithm key|80` for signatures. 41 B8: `83 01 key` for raw RSA."""
+        if command.p1p2 not in (0x81B6, 0x41B8):
+            raise Status(0x6A86)
         objects = decode(command.data)
         if len(objects) != 1:
             raise Status(0x6A80)
@@ -161,7 +163,7 @@ class Cps4(VirtualCard):
             key = self._keys.find(value[0], self._cursor.df)
             self._environment.templates[DECIPHER] = Template(None, key)
         else:
-            raise Status(0x6A80 if command.p1p2 in (0x81B6, 0x41B8) else 0x6A86)
+            raise Status(0x6A80)
         return b""
 
     def _signature_template(self, algorithm: int, reference: int) -> Template:
