@@ -22,6 +22,7 @@ from cpxd.text import tr
 
 if TYPE_CHECKING:  # slow to import
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+    from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.signers import PdfSigner
     from pyhanko.sign.signers import Signer as PyHankoSigner
     from pyhanko.sign.timestamps import TimeStamper
@@ -29,6 +30,8 @@ if TYPE_CHECKING:  # slow to import
 
 FORMAT = "PAdES"
 MAX_PDF = 64 << 20  # bytes
+_MATRICES = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}  # against a turn of the page
+_FIRST_OF_MUPDF, _FIRST_FREE = b"0000000000 65536 f", b"0000000000 65535 f"  # ISO 32000-1 §7.5.4
 _WIDTH, _HEIGHT, _MARGIN, _LINE = 240, 54, 24, 12  # points
 
 
@@ -99,13 +102,21 @@ def bad_pdf(reason: object) -> errors.BadDocument:
     )
 
 
+def reader_of(document: bytes) -> PdfFileReader:
+    """A strict reader. MuPDF gives the first free object, which nothing refers to, a generation too high: that is let pass."""
+    from pyhanko.pdf_utils.reader import PdfFileReader
+
+    reader = PdfFileReader(BytesIO(document.replace(_FIRST_OF_MUPDF, _FIRST_FREE)), strict=True)
+    reader.stream = BytesIO(document)  # the tables are read; what is signed, or checked, is the document as it is
+    return reader
+
+
 def _open(document: bytes) -> IncrementalPdfFileWriter:
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-    from pyhanko.pdf_utils.reader import PdfFileReader
 
     if len(document) > MAX_PDF:
         raise errors.DocumentTooLarge(format=FORMAT, size=len(document), limit=MAX_PDF)
-    reader = PdfFileReader(BytesIO(document), strict=True)
+    reader = reader_of(document)
     if reader.encrypted:
         raise errors.BadDocument(
             format=FORMAT, reason=tr("PDF chiffré ou protégé par mot de passe", "PDF encrypted or protected by a password")
@@ -128,7 +139,9 @@ def _pdf_signer(
     from pyhanko.sign.signers import PdfSignatureMetadata, PdfSigner
     from pyhanko.sign.signers.pdf_signer import DSSContentSettings, SigDSSPlacementPreference
 
-    name = _free_name(writer)
+    name, page = _free_name(writer), None
+    if appearance is not None:
+        page = writer.find_page_for_modification(int(writer.root["/Pages"]["/Count"]) - 1)[0].get_object()  # type: ignore[no-untyped-call]  # pyHanko has no type for it
     settings: dict[str, Any] = {}
     if long_term is not None:
         settings = {
@@ -150,8 +163,8 @@ def _pdf_signer(
         metadata,
         adapter(signer, long_term.certificates if long_term else ()),
         timestamper=timestamper,
-        stamp_style=_style(appearance) if appearance else None,
-        new_field_spec=_field(writer, name, appearance is not None),
+        stamp_style=_style(appearance, _turn(page)) if appearance else None,
+        new_field_spec=_field(writer, name, page),
     )
 
 
@@ -226,37 +239,74 @@ def _free_name(writer: IncrementalPdfFileWriter) -> str:
     return next(name for i in range(1, len(taken) + 2) if (name := f"Signature{i}") not in taken)
 
 
-def _field(writer: IncrementalPdfFileWriter, name: str, visible: bool) -> Any:
+def _field(writer: IncrementalPdfFileWriter, name: str, page: Any) -> Any:
+    """`page`: the last one, where the signature is shown; None: nowhere."""
     from pyhanko.sign.fields import SigFieldSpec
 
-    if not visible:
+    if page is None:
         return SigFieldSpec(name)
-    last = int(writer.root["/Pages"]["/Count"]) - 1
-    page_reference, _ = writer.find_page_for_modification(last)  # type: ignore[no-untyped-call]  # pyHanko has no type for it
-    left, bottom, right, _ = _page_box(page_reference.get_object())
-    start = max(left, right - _MARGIN - _WIDTH)
-    low = bottom + _MARGIN
-    box = (int(start), int(low), int(min(right, start + _WIDTH)), int(low + _HEIGHT))
-    return SigFieldSpec(name, on_page=last, box=box)
+    return SigFieldSpec(name, on_page=int(writer.root["/Pages"]["/Count"]) - 1, box=_box(page))
+
+
+def _box(page: Any) -> tuple[int, int, int, int]:
+    """Where the signature stands: bottom right as the page is seen, which may be turned."""
+    sides = _page_box(page)
+    turn = _turn(page)
+    across, up = (_WIDTH, _HEIGHT) if turn % 180 == 0 else (_HEIGHT, _WIDTH)
+    right, top = turn in (0, 90), turn in (90, 180)
+    left, low = _placed(sides[0], sides[2], across, at_end=right), _placed(sides[1], sides[3], up, at_end=top)
+    return int(left), int(low), int(min(sides[2], left + across)), int(min(sides[3], low + up))
+
+
+def _placed(start: float, end: float, size: float, *, at_end: bool) -> float:
+    return max(start, end - _MARGIN - size) if at_end else start + _MARGIN
 
 
 def _page_box(page: Any) -> tuple[float, float, float, float]:
-    """The visible part of a page, inherited from the page tree (ISO 32000-1 §7.7.3.4)."""
+    """The visible part of a page."""
     for key in ("/CropBox", "/MediaBox"):
-        node, depth = page, 0
-        while depth < 64:
-            if key in node:
-                values = [float(value) for value in node[key]]
-                return min(values[0], values[2]), min(values[1], values[3]), max(values[0], values[2]), max(values[1], values[3])
-            if "/Parent" not in node:
-                break
-            node, depth = node["/Parent"], depth + 1
+        found = _inherited(page, key)
+        if found is not None:
+            values = [float(value) for value in found]
+            return min(values[0], values[2]), min(values[1], values[3]), max(values[0], values[2]), max(values[1], values[3])
     return 0.0, 0.0, 595.0, 842.0
 
 
-def _style(appearance: Appearance) -> TextStampStyle:
+def _turn(page: Any) -> int:
+    """By how much a page is turned when it is shown, in degrees clockwise: 0, 90, 180 or 270."""
+    return int(_inherited(page, "/Rotate") or 0) % 360 // 90 * 90
+
+
+def _inherited(page: Any, key: str) -> Any:
+    """An attribute of a page, which may come from the page tree (ISO 32000-1 §7.7.3.4)."""
+    node = page
+    for _ in range(64):
+        if key in node:
+            return node[key]
+        if "/Parent" not in node:
+            break
+        node = node["/Parent"]
+    return None
+
+
+def _style(appearance: Appearance, turn: int) -> TextStampStyle:
+    """Turned against the page, so that it is read upright."""
+    from pyhanko.pdf_utils.generic import ArrayObject, NameObject, NumberObject
+    from pyhanko.pdf_utils.layout import BoxConstraints
     from pyhanko.pdf_utils.text import TextBoxStyle
-    from pyhanko.stamp import TextStampStyle
+    from pyhanko.stamp import TextStamp, TextStampStyle
+
+    class Turned(TextStamp):
+        def as_form_xobject(self) -> Any:
+            form = super().as_form_xobject()
+            form[NameObject("/Matrix")] = ArrayObject(map(NumberObject, (*_MATRICES[turn], 0, 0)))
+            return form
+
+    class Style(TextStampStyle):
+        def create_stamp(self, writer: Any, box: Any, text_params: Any) -> TextStamp:
+            if turn % 180:
+                box = BoxConstraints(width=box.height, height=box.width)
+            return Turned(writer=writer, style=self, box=box, text_params=text_params)
 
     text = "\n".join(appearance.lines).replace("%", "%%")
-    return TextStampStyle(stamp_text=text, border_width=1, background=None, text_box_style=TextBoxStyle(font_size=_LINE))
+    return Style(stamp_text=text, border_width=1, background=None, text_box_style=TextBoxStyle(font_size=_LINE))

@@ -7,14 +7,13 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from asn1crypto import parser
 
 from cpxd.signature import timestamp
 from cpxd.signature.evidence import Evidence
-from cpxd.signature.pades import MAX_PDF
+from cpxd.signature.pades import MAX_PDF, reader_of
 from cpxd.signature.reading import failed, of_part, stamp_of
 from cpxd.signature.report import Found
 from cpxd.signature.signeddata import BadSignature, verify_signed_data
@@ -46,12 +45,10 @@ class _Span:
 
 def read_pdf(content: bytes) -> tuple[Found, ...]:
     """All the signatures of a PDF, in order. Empty for a PDF that cannot be read."""
-    from pyhanko.pdf_utils.reader import PdfFileReader
-
     if len(content) > MAX_PDF:
         return ()
     try:
-        reader = PdfFileReader(BytesIO(content), strict=True)
+        reader = reader_of(content)
         items = list(reader.embedded_signatures)
         last = max((n for n, item in enumerate(items) if not _is_stamp(item)), default=-1)
         found = [_read(content, item, is_last=number >= last) for number, item in enumerate(items)]

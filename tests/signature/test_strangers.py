@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import documents
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -16,7 +18,7 @@ from signers import SoftSigner
 
 from cpxd.config import Settings
 from cpxd.service import verifying
-from cpxd.signature import ber, preview, xades
+from cpxd.signature import ber, pades, preview, xades
 from cpxd.signature.reading import NotSigned, read
 from cpxd.signature.report import Report
 from cpxd.signature.xmlsafe import BadXml
@@ -231,3 +233,48 @@ def test_templates_of_xmlsec1(folder: Path, exported: Path, name: str) -> None:
         changed = (folder / "signed.xml").read_bytes().replace(b"<b>t</b>", b"<b>u</b>")
         (folder / "signed.xml").write_bytes(changed)
         assert verify(folder / "signed.xml", exported).verdict == "invalid"
+
+
+# -- PDF -------------------------------------------------------------------------------------------------------------
+
+_LOOK = pades.Appearance(("ANNE ESSAI", "Médecin, 899700090014", "Signé le 30/11/2026"))
+
+
+def _made(tmp_path: Path, *line: str) -> bytes:
+    """A document as another program writes it again."""
+    (tmp_path / "in.pdf").write_bytes(documents.pdf("Ordonnance", pages=2))
+    subprocess.run(line, cwd=tmp_path, check=True, capture_output=True)
+    return (tmp_path / "out.pdf").read_bytes()
+
+
+WRITERS = {
+    "linearized": "qpdf --linearize in.pdf out.pdf",
+    "object streams": "qpdf --object-streams=generate in.pdf out.pdf",
+    "PDF 2.0": "qpdf --force-version=2.0 --object-streams=generate in.pdf out.pdf",
+    "MuPDF": "mutool clean in.pdf out.pdf",
+    "MuPDF, cleaned": "mutool clean -gggg -z in.pdf out.pdf",
+}
+
+
+@pytest.mark.parametrize("line", WRITERS.values(), ids=WRITERS)
+def test_pdf_of_other_writers(plain: SoftSigner, judges: Judges, exported: Path, tmp_path: Path, line: str) -> None:
+    made = _made(tmp_path, *line.split())
+    signed = pades.sign(made, plain, appearance=_LOOK)
+    assert signed.startswith(made), "an incremental update"
+    assert judges.poppler(signed) and judges.mupdf(signed)
+    (tmp_path / "signed.pdf").write_bytes(signed)
+    assert verify(tmp_path / "signed.pdf", exported).verdict == "valid"
+    twice = pades.sign(signed, plain, appearance=_LOOK)
+    assert [found.broken for found in read(twice, None)] == ["", ""]
+
+
+@pytest.mark.parametrize("line", ["", "--rotate=+90", "--rotate=+180", "--rotate=+270"])
+def test_the_signature_is_seen_upright_bottom_right(plain: SoftSigner, judges: Judges, tmp_path: Path, line: str) -> None:
+    signed = pades.sign(_made(tmp_path, "qpdf", *line.split(), "in.pdf", "out.pdf"), plain, appearance=_LOOK)
+    boxes = judges.run("pdftotext", "-bbox", "-f", "2", judges.put("t.pdf", signed), "-").stdout
+    width, height = (float(n) for n in re.findall(r'<page width="([\d.]+)" height="([\d.]+)"', boxes)[0])
+    left, top, right, bottom = (
+        float(n) for n in re.findall(r'xMin="(\S+)" yMin="(\S+)" xMax="(\S+)" yMax="(\S+)">ESSAI', boxes)[0]
+    )
+    assert left > width / 2 and right < width and top > height * 0.8 and bottom < height
+    assert right - left > bottom - top, "read from left to right"
