@@ -155,12 +155,15 @@ def _lab(options: argparse.Namespace) -> int:
         raise UsageError("--galss : ni --vpcd ni --pinpad", "--galss: neither --vpcd nor --pinpad")
     if usb and (options.vpcd or options.galss or options.slots):
         raise UsageError("--usb : ni --slots, ni --vpcd, ni --galss", "--usb: neither --slots nor --vpcd nor --galss")
+    if options.pad_pin and not options.pinpad:
+        raise UsageError("--pad-pin va avec --pinpad", "--pad-pin goes with --pinpad")
     for slot, spec in options.fault:
         if slot >= len(options.card):
             raise UsageError(f"--fault : pas de carte {slot}", f"--fault: no card {slot}")
         faults.parse(spec)
-    for spec in options.card:
-        source.split(spec)
+    kept = [source.state_name(spec) for spec in options.card]
+    if options.state is not None and len(set(kept)) < len(kept):
+        raise UsageError("--state : deux fois la même carte", "--state: the same card twice")
     command.hold_signals()
     from simulator.lab import Lab
     from simulator.transport import Pad

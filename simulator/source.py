@@ -28,6 +28,12 @@ def split(spec: str) -> tuple[str, Model]:
     return persona, cast(Model, model)
 
 
+def state_name(spec: str) -> str:
+    """The file of `--state` in which a card is kept. Raises UsageError."""
+    name, model = split(spec)
+    return f"{Path(name).stem}-{model}.json"
+
+
 def make(spec: str, state_dir: Path | None = None, state_file: Path | None = None) -> Card:
     """Raises InputError: unknown persona, state file that is damaged or of another card, keys that cannot be kept."""
     from simulator import personalise, personas, tracemodel
@@ -36,7 +42,7 @@ def make(spec: str, state_dir: Path | None = None, state_file: Path | None = Non
 
     name, model = split(spec)
     if state_file is None and state_dir is not None:
-        state_file = state_dir / f"{Path(name).stem}-{model}.json"
+        state_file = state_dir / state_name(spec)
     try:
         if name in tracemodel.NAMES:
             image = tracemodel.image(name, model, key_folder())
