@@ -9,6 +9,7 @@ export interface Reader {
   state: ReaderState;
   insertion: number;
   generation: string | null;
+  same_card: number | null; // id of the reader that sees the same card, one of them by contact and one without
   pin: { tries_left: number; blocked: boolean } | null;
 }
 export interface Readers { readers: Reader[] }

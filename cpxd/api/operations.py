@@ -7,7 +7,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -68,7 +68,8 @@ class Desk:
         await self._standing.look(self.hub.slots)
 
     def readers(self) -> dict[str, Any]:
-        return {"readers": [described(slot, revoked=self._standing.revoked(slot)) for slot in self.hub.slots]}
+        slots = self.hub.slots
+        return {"readers": [described(slot, _other_side(slot, slots), revoked=self._standing.revoked(slot)) for slot in slots]}
 
 
 class Call:
@@ -255,8 +256,8 @@ def choose(hub: Hub, number: int | None) -> Slot:
     return usable[0]
 
 
-def described(slot: Slot, *, revoked: bool | None) -> dict[str, Any]:
-    """A reader for a site that may ask: no name, no number, no certificate."""
+def described(slot: Slot, other: Slot | None, *, revoked: bool | None) -> dict[str, Any]:
+    """A reader for a site that may ask: no name, no number, no certificate. `other`: the slot that sees the same card."""
     pin = slot.codes.pin if slot.token is not None and slot.codes is not None else None
     return {
         "id": slot.id,
@@ -264,8 +265,18 @@ def described(slot: Slot, *, revoked: bool | None) -> dict[str, Any]:
         "state": state(slot, revoked=revoked),
         "insertion": slot.insertion,
         "generation": slot.token.generation if slot.token is not None else None,
+        "same_card": None if other is None else other.id,
         "pin": None if pin is None else {"tries_left": pin.tries_left, "blocked": pin.blocked},
     }
+
+
+def _other_side(slot: Slot, slots: Iterable[Slot]) -> Slot | None:
+    """The slot that reads the same chip (EF.SN.ICC), by contact where this one does without, and the other way round."""
+    for other in slots:
+        ours, theirs = slot.token, other.token
+        if ours and theirs and ours.contactless is not theirs.contactless and ours.root.serial == theirs.root.serial:
+            return other
+    return None
 
 
 def state(slot: Slot, *, revoked: bool | None) -> str:

@@ -63,6 +63,10 @@ _READERS = _answer(
             state=_one_of(*STATES),
             insertion={"type": "integer"},
             generation=_MAYBE,
+            same_card={
+                "type": ["integer", "null"],
+                "description": "id of the reader that sees the same card, one of them by contact and one without",
+            },
             pin=_CODE,
         ),
     }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`cpxd readers`: which readers are there and what is in them, without touching a card."""
+"""`cpxd readers`: which readers are there and what is in them. No card is touched, but to tell whether one that is seen without
+contact is also in another reader."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cpxd import config
@@ -11,7 +13,7 @@ from cpxd.card.registry import Kind
 from cpxd.cli.common import add_json, show_json
 from cpxd.errors import Exit, NoReader
 from cpxd.service.desk import Place, places
-from cpxd.service.seating import Seated, remarks, seated, slot_words
+from cpxd.service.seating import Seated, both_sides, remarks, seated, slot_words
 from cpxd.text import tr
 
 
@@ -23,14 +25,15 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    found = places()
+    found, settings = places(), config.load()
+    pairs = both_sides(found, settings)
     if options.json:
-        show_json([_json(here) for here in seated(found)])
+        show_json([_json(here, pairs) for here in seated(found)])
     elif not found:
         raise NoReader()
     else:
         print("\n".join(_line(here) for here in seated(found)))
-        for remark in remarks(found, config.load()):
+        for remark in (*remarks(found, settings), *_one_card(found, pairs)):
             print(f"!  {remark}")
     return Exit.DONE if found else Exit.NO_READER
 
@@ -49,7 +52,15 @@ def _line(here: Seated) -> str:
     return f"{here.place.state.name}{f' [{about}]' if about else ''} : {_words(here.place)}"
 
 
-def _json(here: Seated) -> dict[str, object]:
+def _one_card(found: Sequence[Place], pairs: Mapping[str, str]) -> Iterator[str]:
+    for name in (place.state.name for place in found if place.contactless and place.state.name in pairs):
+        yield tr(
+            f"La même carte est dans « {pairs[name]} », et lue sans contact par « {name} ».",
+            f"The same card is in “{pairs[name]}”, and read without contact by “{name}”.",
+        )
+
+
+def _json(here: Seated, pairs: Mapping[str, str]) -> dict[str, object]:
     place, seat = here.place, here.seat
     return {
         "reader": place.state.name,
@@ -61,6 +72,7 @@ def _json(here: Seated) -> dict[str, object]:
         "model": seat.known.model if seat.known else None,
         "slot": seat.number,
         "slots": seat.count,
+        "same_card": pairs.get(place.state.name),
     }
 
 

@@ -52,12 +52,13 @@ def places() -> list[Place]:
     return [Place(state, registry.identify(state.atr) if state.present else None) for state in doors.look()]
 
 
-def choose(reader: str | None) -> Place:
-    """The place a request is about: the reader named (whole name or a part only one has), else the only CPx card.
+def choose(reader: str | None, wait: float | None = None) -> Place:
+    """The place a request is about: the reader named (whole name or a part only one has), else the only CPx card. A terminal that
+    another program hides is waited for, at most `wait` seconds (None: as the settings say).
 
     Raises NoService, NoReader, UnknownReader, NoCard, CardMute, UnsupportedCard, RetiredCard, SeveralCards, ReaderBusy.
     """
-    wait, begun = config.load().reader_wait, time.monotonic()
+    wait, begun = config.load().reader_wait if wait is None else wait, time.monotonic()
     while True:
         found = places()
         if not found:

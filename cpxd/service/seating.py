@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cards in a terminal's slots tell a person, by their ATRs alone: a Vitale card is never sent anything."""
+"""What the cards in a terminal's slots tell a person, by their ATRs: a Vitale card is never sent anything. And which two readers
+see one card, by contact and without: that its serial number tells."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cpxd import errors
 from cpxd.card.registry import Kind
@@ -16,6 +17,7 @@ from cpxd.service.desk import OpenCard, Place, places
 from cpxd.text import Text
 
 _TWO = 2  # slots: one for the CPS, one for the Vitale card
+_HASTY = 1.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,21 @@ def slot_words(seat: Seat) -> Text:
     if seat.count == 1:
         return Text("", "")
     return Text(f"fente {seat.number} sur {seat.count}", f"slot {seat.number} of {seat.count}")
+
+
+def both_sides(found: Sequence[Place], settings: Settings) -> dict[str, str]:
+    """By reader, the one that sees the same chip from its other side. EF.SN.ICC is read of cards with a contactless one beside
+    them, and of no others; one that another program holds is not waited for long."""
+    near = [place.state.name for place in found if place.usable and place.contactless]
+    there = [place.state.name for place in found if place.usable and not place.contactless] if near else []
+    hasty = replace(settings, reader_wait=_HASTY, card_silence=_HASTY)
+    chips = [(name, _serial(name, hasty)) for name in (near if there else ())]
+    pairs: dict[str, str] = {}
+    for name in there:
+        chip = _serial(name, hasty)
+        for other in (other for other, seen in chips if chip is not None and seen == chip):
+            pairs[name], pairs[other] = other, name
+    return pairs
 
 
 def other_doors(card: OpenCard) -> list[str]:

@@ -33,8 +33,9 @@ def look(settings: Settings, reader: str | None) -> Status:
     """Reads the card without a code. No error is raised: it is what the look found."""
     events = tuple(log.tail(EVENTS))
     try:
-        place = desk.choose(reader)
-        with desk.OpenCard(place.state.name, replace(settings, reader_wait=min(_QUICK, settings.reader_wait))) as card:
+        quick = replace(settings, reader_wait=min(_QUICK, settings.reader_wait))
+        place = desk.choose(reader, quick.reader_wait)
+        with desk.OpenCard(place.state.name, quick) as card:
             found = identity.read(card, private=False)
         opposition = validity.Opposition(replace(settings, revocation_fetch=False))
         valid = validity.of_card(found.record, opposition.answer)

@@ -58,6 +58,19 @@ def test_revoked_expired_ready_without_any_network(listening: socket.socket) -> 
             listening.accept()
 
 
+def test_one_card_seen_by_contact_and_without_is_told_to_be_one() -> None:
+    def told(lab: ApiLab) -> list[int | None]:
+        return [reader["same_card"] for reader in lab.ask("GET", "/v1/readers").json["readers"]]
+
+    with api_lab(["cps-medecin:cps3cl", "cpa:cps3", "cps-medecin:cps3", None]) as lab:
+        assert told(lab) == [2, None, 0, None]
+        lab.lab.remove(2)
+        lab.lab.insert(3, "cps-medecin:cps3")
+        assert told(lab) == [3, None, None, 0]
+        lab.lab.remove(0)
+        assert told(lab) == [None] * 4
+
+
 def test_events_tell_of_a_revoked_card_once_it_is_known() -> None:
     with api_lab(["cpe-opposee:cps3"]) as lab, lab.unix() as channel:
         channel.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -37,8 +37,15 @@ def test_one_holder_two_doors(desk: Lab) -> None:
     result = degraded(cpxd(desk, "card", "--json"))
     assert result.json["reader"] == desk.readers[1] and "sans contact" in result.err and desk.readers[0] in result.err
     assert "sans contact" in succeeds(cpxd(desk, "card")).out
+    near, far = desk.readers[0], desk.readers[1]
+    assert f"La même carte est dans « {far} », et lue sans contact par « {near} »" in succeeds(cpxd(desk, "readers")).out
+    assert {e["reader"]: e["same_card"] for e in succeeds(cpxd(desk, "readers", "--json")).json[:2]} == {near: far, far: near}
     succeeds(cpxd(desk, "pin", "verify", codes=[PIN]))
     assert succeeds(cpxd(desk, "card", "--reader", desk.readers[0], "--json")).json["pin"] is None
     desk.insert(0, card("cpa", "cps3cl"))
     other = succeeds(cpxd(desk, "card"))
     assert "sans contact" not in other.out, "another chip is another card"
+    assert [e["same_card"] for e in succeeds(cpxd(desk, "readers", "--json")).json] == [None] * 3
+    seen = desk.insert(0, card("cpa"))
+    assert "La même carte" not in succeeds(cpxd(desk, "readers")).out
+    assert seen.apdu_count == 0, "nothing to tell apart: no card is touched"
