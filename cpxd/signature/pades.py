@@ -102,11 +102,11 @@ def bad_pdf(reason: object) -> errors.BadDocument:
     )
 
 
-def reader_of(document: bytes) -> PdfFileReader:
-    """A strict reader. MuPDF gives the first free object, which nothing refers to, a generation too high: that is let pass."""
+def reader_of(document: bytes, *, strict: bool = True) -> PdfFileReader:
+    """A reader. MuPDF gives the first free object, which nothing refers to, a generation too high: that is let pass."""
     from pyhanko.pdf_utils.reader import PdfFileReader
 
-    reader = PdfFileReader(BytesIO(document.replace(_FIRST_OF_MUPDF, _FIRST_FREE)), strict=True)
+    reader = PdfFileReader(BytesIO(document.replace(_FIRST_OF_MUPDF, _FIRST_FREE)), strict=strict)
     reader.stream = BytesIO(document)  # the tables are read; what is signed, or checked, is the document as it is
     return reader
 
@@ -141,6 +141,7 @@ def _pdf_signer(
 
     name, page = _free_name(writer), None
     if appearance is not None:
+        _check_not_certified(writer)
         page = writer.find_page_for_modification(int(writer.root["/Pages"]["/Count"]) - 1)[0].get_object()  # type: ignore[no-untyped-call]  # pyHanko has no type for it
     settings: dict[str, Any] = {}
     if long_term is not None:
@@ -166,6 +167,18 @@ def _pdf_signer(
         stamp_style=_style(appearance, _turn(page)) if appearance else None,
         new_field_spec=_field(writer, name, page),
     )
+
+
+def _check_not_certified(writer: IncrementalPdfFileWriter) -> None:
+    """What is drawn on a page of a document that its author certified ends that signature (ISO 32000-1 §12.8.2.2)."""
+    from pyhanko.sign.validation import read_certification_data
+
+    if read_certification_data(writer.prev) is not None:
+        reason = tr(
+            "certifié par son auteur (DocMDP) : seule une signature invisible (--invisible) n'abîme pas la sienne",
+            "certified by its author (DocMDP): only an invisible signature (--invisible) leaves theirs whole",
+        )
+        raise errors.BadDocument(format=FORMAT, reason=reason)
 
 
 def adapter(signer: Signer, certificates: Iterable[bytes] = ()) -> PyHankoSigner:

@@ -48,15 +48,27 @@ def read_pdf(content: bytes) -> tuple[Found, ...]:
     if len(content) > MAX_PDF:
         return ()
     try:
-        reader = reader_of(content)
+        reader, doubts = _reader(content)
         items = list(reader.embedded_signatures)
         last = max((n for n, item in enumerate(items) if not _is_stamp(item)), default=-1)
         found = [_read(content, item, is_last=number >= last) for number, item in enumerate(items)]
-        return tuple(_with_archive(reader, found))
+        return tuple(replace(one, doubts=one.doubts + doubts) for one in _with_archive(reader, found))
     except Exception as error:  # a broken PDF makes pyHanko stumble in a dozen ways
         if b"/ByteRange" not in content:
             return ()
         return (Found(NAME, f"{type(error).__name__}: {str(error)[:80]}"),)
+
+
+def _reader(content: bytes) -> tuple[PdfFileReader, tuple[Text, ...]]:
+    """A strict one if it can be; else what others may read differently is said."""
+    from pyhanko.pdf_utils.misc import PdfStrictReadError
+
+    try:
+        return reader_of(content), ()
+    except PdfStrictReadError as error:
+        why = f"{error}"[:100]
+        fr, en = f"structure du PDF non conforme ({why})", f"the structure of the PDF does not conform ({why})"
+        return reader_of(content, strict=False), (Text(fr, en),)
 
 
 @dataclass(frozen=True)

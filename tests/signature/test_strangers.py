@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from judges import Judges
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.sign.fields import MDPPerm
+from pyhanko.sign.signers import PdfSignatureMetadata, PdfSigner
 from signers import SoftSigner
 
+from cpxd import errors
 from cpxd.config import Settings
 from cpxd.service import verifying
 from cpxd.signature import ber, pades, preview, xades
@@ -278,3 +283,28 @@ def test_the_signature_is_seen_upright_bottom_right(plain: SoftSigner, judges: J
     )
     assert left > width / 2 and right < width and top > height * 0.8 and bottom < height
     assert right - left > bottom - top, "read from left to right"
+
+
+def test_pdf_signed_by_poppler(folder: Path, exported: Path, judges: Judges, tmp_path: Path) -> None:
+    """What Okular signs: right, in a file whose tables are not quite."""
+    (tmp_path / "in.pdf").write_bytes(documents.pdf("Ordonnance"))
+    export = "openssl pkcs12 -export -inkey k0.pem -in c0.pem -name me -passout pass:x -out"
+    subprocess.run([*export.split(), tmp_path / "k.p12"], cwd=folder, check=True)
+    assert judges.run("pk12util", "-i", tmp_path / "k.p12", "-d", judges.nss, "-W", "x").returncode == 0
+    judges.run("pdfsig", "-nssdir", judges.nss, "-add-signature", "-nick", "me", tmp_path / "in.pdf", tmp_path / "out.pdf")
+    report = verify(tmp_path / "out.pdf", exported)
+    assert report.verdict == "indeterminate" and report.signer is not None
+    assert [reason.en[:36] for reason in report.reasons] == ["the structure of the PDF does not co"]
+    changed = (tmp_path / "out.pdf").read_bytes().replace(b"(Ordonnance) Tj", b"(Ordonnances)Tj")
+    (tmp_path / "out.pdf").write_bytes(changed)
+    assert verify(tmp_path / "out.pdf", exported).verdict == "invalid"
+
+
+def test_a_certified_document_is_signed_without_a_trace_on_it(plain: SoftSigner, tmp_path: Path, exported: Path) -> None:
+    """A mark on a page would end the author's signature."""
+    writer = IncrementalPdfFileWriter(BytesIO(documents.pdf("Ordonnance")))
+    metadata = PdfSignatureMetadata("Author", certify=True, docmdp_permissions=MDPPerm.FILL_FORMS, signer_key_usage=set())
+    certified = PdfSigner(metadata, pades.adapter(plain)).sign_pdf(writer).getvalue()
+    with pytest.raises(errors.BadDocument, match="--invisible"):
+        pades.sign(certified, plain, appearance=_LOOK)
+    assert [found.broken for found in read(pades.sign(certified, plain), None)] == ["", ""]
