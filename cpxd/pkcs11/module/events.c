@@ -47,16 +47,21 @@ static void daemon_went(struct event_queue *queue)
     lock_leave(&queue->lock);
 }
 
-static void daemon_came(struct event_queue *queue, const struct slot_set *slots, unsigned generation)
+/* Whether it is the first one that the host waits for. */
+static bool daemon_came(struct event_queue *queue, const struct slot_set *slots, unsigned generation)
 {
+    bool first;
+
     if (lock_take(&queue->lock) != CKR_OK)
-        return;
+        return false;
+    first = queue->generation == 0 && !queue->away;
     if (queue->away || (queue->generation != 0 && queue->generation != generation)) /* no other caller saw it come */
         add(&queue->pending, slots);
     queue->known = *slots;
     queue->generation = generation;
     queue->away = false;
     lock_leave(&queue->lock);
+    return first;
 }
 
 static bool knows(struct event_queue *queue, unsigned generation)
@@ -88,25 +93,48 @@ static CK_RV ask_slots(struct slot_set *slots, unsigned *generation)
     return rpc_leave(&rpc);
 }
 
-/* *lost: the daemon went meanwhile, and the CK_RV is of no interest. */
-static CK_RV ask_event(const struct peer *peer, CK_FLAGS flags, CK_SLOT_ID *slot, bool *lost)
+static CK_RV ask_event(struct connection *connection, const struct peer *peer, CK_FLAGS flags, CK_SLOT_ID *slot)
 {
-    struct peer now;
     struct rpc rpc;
-    CK_RV rv;
 
     rpc_enter(&rpc, CALL_C_WaitForSlotEvent);
-    rpc.connection = &library.events;
+    rpc.connection = connection;
     if ((flags & CKF_DONT_BLOCK) != 0)
         rpc.limit = LIMIT_INFO;
     rpc_on(&rpc, peer);
     rpc_put_ulong(&rpc, flags);
     if (rpc_run(&rpc))
         *slot = rpc_get_ulong(&rpc);
-    rv = rpc_leave(&rpc);
+    return rpc_leave(&rpc);
+}
+
+/* *lost: the daemon went meanwhile, and the CK_RV is of no interest. */
+static CK_RV wait_here(const struct peer *peer, CK_FLAGS flags, CK_SLOT_ID *slot, bool *lost)
+{
+    struct peer now;
+    CK_RV rv = ask_event(&library.events, peer, flags, slot);
+
     *lost = rv != CKR_OK && rv != CKR_CRYPTOKI_NOT_INITIALIZED &&
             connection_peek(&library.events, &now) == STALE;
     return rv;
+}
+
+/* What has happened since the host first looked at the slots: this connection begins to see only now, the one of the
+ * other calls has seen it. An event between the two is told twice. */
+static void catch_up(struct event_queue *queue)
+{
+    struct slot_set seen = {.count = 0};
+    struct peer peer;
+
+    if (connection_peek(&library.calls, &peer) != DONE || !peer.is_cpxd)
+        return;
+    while (seen.count < EVENT_SLOTS &&
+           ask_event(&library.calls, &peer, CKF_DONT_BLOCK, &seen.slots[seen.count]) == CKR_OK)
+        seen.count++;
+    if (lock_take(&queue->lock) != CKR_OK)
+        return;
+    add(&queue->pending, &seen);
+    lock_leave(&queue->lock);
 }
 
 static CK_RV wait_for_event(CK_FLAGS flags, CK_SLOT_ID *slot)
@@ -120,7 +148,7 @@ static CK_RV wait_for_event(CK_FLAGS flags, CK_SLOT_ID *slot)
 
     while (!pop(queue, slot)) {
         if (connection_peek(&library.events, &peer) == DONE && knows(queue, peer.generation)) {
-            rv = ask_event(&peer, flags, slot, &lost);
+            rv = wait_here(&peer, flags, slot, &lost);
             if (!lost)
                 return rv;
             daemon_went(queue);
@@ -128,7 +156,8 @@ static CK_RV wait_for_event(CK_FLAGS flags, CK_SLOT_ID *slot)
         }
         rv = ask_slots(&slots, &generation);
         if (rv == CKR_OK) {
-            daemon_came(queue, &slots, generation);
+            if (daemon_came(queue, &slots, generation))
+                catch_up(queue);
             continue;
         }
         if (rv == CKR_CRYPTOKI_NOT_INITIALIZED || rv == CKR_CANT_LOCK)

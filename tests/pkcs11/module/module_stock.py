@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -58,7 +59,8 @@ class Stock:
 
     def kill(self) -> None:
         for pid in self.family():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a connection that ended meanwhile
+                os.kill(pid, signal.SIGKILL)
         assert self.process is not None
         self.process.wait()
         self.process = None

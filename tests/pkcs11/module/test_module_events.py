@@ -81,6 +81,25 @@ def test_events_have_their_own_connection(module: Module, socket_path: Path) -> 
         assert module("C_WaitForSlotEvent", 0, byref(slot), byref(slot)) == p11.ARGUMENTS_BAD
 
 
+def test_what_happened_before_the_first_wait_is_told(module: Module, socket_path: Path) -> None:
+    """An event counts from C_Initialize on (PKCS#11 2.40, 5.5, C_WaitForSlotEvent), and waiting has a connection of its own."""
+    speak = simple_token({})
+    happened = [7]
+
+    def serve(link: Link, request: Request) -> None:
+        if request.call != 65:
+            speak(link, request)
+        elif link is peer.links[0] and happened:
+            link.answer(request, body(65, b"u", number(happened.pop())))
+        else:
+            link.answer(request, refusal(p11.NO_EVENT))
+
+    with StandIn(socket_path, serve, options=b"cpx1;") as peer:
+        assert module.slots() == [7]
+        assert event_after(module, 1) == (p11.OK, 7)
+        assert event_after(module, 1)[0] == p11.NO_EVENT
+
+
 def test_a_refusal_to_wait_is_handed_on(module: Module, socket_path: Path) -> None:
     with StandIn(socket_path, simple_token({65: refusal(p11.FUNCTION_NOT_SUPPORTED)})):
         assert event_after(module)[0] == p11.FUNCTION_NOT_SUPPORTED  # NSS then polls
