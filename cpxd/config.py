@@ -15,6 +15,8 @@ from cpxd.files import read_small, reason
 from cpxd.text import tr
 
 MACHINE_FILE = Path("/etc/cpxd/config.toml")
+PKCS11_SOCKET = "pkcs11.sock"  # of the service, in run_home()
+SOCKET_PATH_LIMIT = 107  # bytes of an AF_UNIX address
 
 
 @dataclass(frozen=True)

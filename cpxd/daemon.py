@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpxd import errors, log
-from cpxd.api.listener import Door
-from cpxd.config import Settings, run_home
+from cpxd.api.listener import Door, unix_socket
+from cpxd.config import PKCS11_SOCKET, SOCKET_PATH_LIMIT, Settings, run_home
 from cpxd.files import reason
 from cpxd.pkcs11.server import Server
 from cpxd.service.hub import Hub
@@ -26,17 +26,16 @@ from cpxd.text import tr
 if TYPE_CHECKING:
     from cpxd.notify.notifier import Notifier
 
-SOCKET_NAME = "pkcs11.sock"
-_PATH_LIMIT = 107  # bytes of an AF_UNIX address
+_UNFINISHED = "pkcs11.new"  # the socket until it listens; a name no longer than the one it gets
 _FIRST_PASSED = 3  # sd_listen_fds(3)
 _BACKLOG = 128
 
 
 def pkcs11_socket() -> Path:
     """Where programs find the daemon. Raises BadFile when no socket can have that name."""
-    path = run_home() / SOCKET_NAME
-    if len(os.fsencode(path)) + len(".new") > _PATH_LIMIT:
-        too_long = tr(f"chemin de plus de {_PATH_LIMIT} octets", f"a path of more than {_PATH_LIMIT} bytes")
+    path = run_home() / PKCS11_SOCKET
+    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
+        too_long = tr(f"chemin de plus de {SOCKET_PATH_LIMIT} octets", f"a path of more than {SOCKET_PATH_LIMIT} bytes")
         raise errors.BadFile(file=path, reason=too_long)
     return path
 
@@ -133,15 +132,9 @@ def _listening(folder: Path) -> tuple[socket.socket, bool]:
     passed = _passed_on()
     if passed is not None:
         return passed, False
-    path, new = pkcs11_socket(), folder / f"{SOCKET_NAME}.new"
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path, new = pkcs11_socket(), folder / _UNFINISHED
+    listening = unix_socket(new)
     try:
-        new.unlink(missing_ok=True)  # left by a daemon that was killed: we hold the lock
-        mask = os.umask(0o177)
-        try:
-            listening.bind(str(new))
-        finally:
-            os.umask(mask)
         listening.listen(_BACKLOG)
         new.replace(path)  # who finds it can connect
     except OSError as error:

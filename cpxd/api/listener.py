@@ -56,7 +56,7 @@ class Door:
 
     def start(self) -> None:
         """Raises BadFile when the unix socket cannot be made."""
-        self._listen(_unix_socket(api_socket()))
+        self._listen(unix_socket(api_socket()))
         self._unix = api_socket()
         if not self._settings.api_enabled:
             return
@@ -194,7 +194,8 @@ def _tcp_socket(family: int, address: str, port: int) -> socket.socket:
     return made
 
 
-def _unix_socket(path: Path) -> socket.socket:
+def unix_socket(path: Path) -> socket.socket:
+    """For this user alone; it does not listen yet. Raises BadFile."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         path.unlink(missing_ok=True)  # left by a daemon that was killed: ours holds the lock

@@ -124,3 +124,17 @@ def test_a_file_too_large_to_be_a_signature_is_not_told_to_be_signed_otherwise(t
     with pytest.raises(errors.BadFile) as refused:
         verifying.verify(tmp_path / "large.p7m", config.Settings(), offline=True)
     assert "64 Mi" in str(refused.value)
+
+
+def test_the_longest_path_of_the_socket_can_be_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor uses the same limit: what it calls right, serves."""
+    runtime = f"{tmp_path}/{'x' * 80}"[: config.SOCKET_PATH_LIMIT - len("/cpxd/pkcs11.sock")]
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    path = daemon.pkcs11_socket()
+    path.parent.mkdir(parents=True)
+    made, _ = daemon._listening(path.parent)
+    made.close()
+    assert path.is_socket() and stat.S_IMODE(path.stat().st_mode) == 0o600
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime + "x")
+    with pytest.raises(errors.BadFile):
+        daemon.pkcs11_socket()

@@ -10,15 +10,13 @@ import struct
 from functools import partial
 from pathlib import Path
 
-from cpxd.config import run_home
+from cpxd.config import PKCS11_SOCKET, SOCKET_PATH_LIMIT, run_home
 from cpxd.doctor.checks.storage import aside, move_aside
 from cpxd.doctor.machine import Machine, quoted
 from cpxd.doctor.model import Check, Family, Finding, Findings, command, error, gesture, info, ok, warning
 from cpxd.doctor.visit import Visit
 from cpxd.text import Text
 
-SOCKET_NAME = "pkcs11.sock"  # of the service, see daemon.py
-_PATH_LIMIT = 107  # bytes of an AF_UNIX address
 _SECONDS = 0.5
 _CREDENTIALS = struct.Struct("=iII")  # unix(7), SO_PEERCRED: pid, uid, gid
 _ABSENT = Text(
@@ -28,13 +26,13 @@ _ABSENT = Text(
 
 
 def _daemon(visit: Visit) -> Findings:
-    folder, path = run_home(), run_home() / SOCKET_NAME
-    if len(os.fsencode(path)) > _PATH_LIMIT:
+    folder, path = run_home(), run_home() / PKCS11_SOCKET
+    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
         yield error(
             "daemon",
             "CPX-217",
             Text("Le chemin de la socket du service est trop long.", "The path of the socket of the service is too long."),
-            Text(f"{path} : plus de {_PATH_LIMIT} octets.", f"{path}: more than {_PATH_LIMIT} bytes."),
+            Text(f"{path} : plus de {SOCKET_PATH_LIMIT} octets.", f"{path}: more than {SOCKET_PATH_LIMIT} bytes."),
             gesture("Raccourcissez XDG_RUNTIME_DIR", "Shorten XDG_RUNTIME_DIR"),
         )
     elif os.path.lexists(folder) and (wrong := _wrong_folder(folder)):
