@@ -81,7 +81,8 @@ def _signed(root: Element) -> bool:
 def sign_detached(name: str, content: Content, kind: str, signer: Signer, *, at: datetime | None = None) -> bytes:
     """A signature of the document called `name`, which stays where it is."""
     signature, identifier = _skeleton()
-    reference = Reference(quote(name), content.digest, (), f"{identifier}-document")
+    uri = quote(name, errors="surrogateescape")  # the bytes of the name, which need not be UTF-8
+    reference = Reference(uri, content.digest, (), f"{identifier}-document")
     _complete(signature, identifier, reference, kind=kind, signer=signer, at=at)
     return write(signature)
 

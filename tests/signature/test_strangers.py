@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from cpxd import errors
 from cpxd.config import Settings
 from cpxd.service import verifying
 from cpxd.signature import ber, pades, preview, xades
+from cpxd.signature import cms as ours
 from cpxd.signature.reading import NotSigned, read
 from cpxd.signature.report import Report
 from cpxd.signature.xmlsafe import BadXml
@@ -188,6 +190,21 @@ def test_an_xml_document_is_signed_once(plain: SoftSigner, judges: Judges) -> No
     around = xades.sign_enveloping(once, "text/xml", plain)
     (found,) = read(around, None)
     assert not found.broken and judges.java("xml", around), judges.said
+
+
+@pytest.mark.parametrize(
+    ("name", "uri"),
+    [
+        ("compte rendu.txt", b"compte%20rendu.txt"),
+        ("é\n#?.txt", b"%C3%A9%0A%23%3F.txt"),
+        ("bad\udcff", b"bad%FF"),
+        ("\ud800", b"%3F"),
+    ],
+)
+def test_names_of_detached_documents(plain: SoftSigner, name: str, uri: bytes) -> None:
+    signed = xades.sign_detached(name, ours.read_content(BytesIO(b"a")), "text/plain", plain)
+    assert b'URI="' + uri + b'"' in signed
+    assert not read(signed, lambda kind: hashlib.new(kind, b"a").digest())[0].broken
 
 
 _RSA, _HASH = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", "http://www.w3.org/2001/04/xmlenc#sha256"
