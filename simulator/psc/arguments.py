@@ -13,6 +13,11 @@ def add(parser: argparse.ArgumentParser, english: bool) -> None:
     def tr(french: str, in_english: str) -> str:
         return in_english if english else french
 
+    def port(text: str) -> int:
+        if text == "0" or (text.isascii() and text.isdigit() and 1024 <= int(text[:6]) <= 65533):
+            return int(text)
+        raise argparse.ArgumentTypeError(tr("0, ou un nombre de 1024 à 65533", "0, or a number from 1024 to 65533"))
+
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = tr("Pannes de --fail :", "Failures of --fail:") + "".join(
         f"\n  {name:17} {words[english]}" for name, words in FAILURES.items()
@@ -20,7 +25,7 @@ def add(parser: argparse.ArgumentParser, english: bool) -> None:
     parser.add_argument(
         "--port",
         metavar="N",
-        type=_port,
+        type=port,
         default=0,
         help=tr(
             "port du fournisseur ; N+1 étape carte, N+2 page cliente (0 : ports libres)",
@@ -75,9 +80,3 @@ def read(parsed: argparse.Namespace) -> Options:
         api=check_api(parsed.api),
         folder=parsed.folder,
     )
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not (text == "0" or 1024 <= int(text) <= 65533):
-        raise argparse.ArgumentTypeError(f"{text}: 0, 1024..65533")
-    return int(text)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from simulator.errors import InputError
+from simulator.errors import InputError, unusable
 from simulator.pki import PkiError, TestPki
 from simulator.psc import cardtls, servercert
 from simulator.psc.admission import Admission
@@ -139,7 +139,7 @@ class Sandbox:
             with _private_file(identity.key_and_certificate_pem) as path:
                 context.load_cert_chain(path)
         except OSError as error:
-            raise InputError(f"{folder} : {error.strerror}", f"{folder}: {error.strerror}") from None
+            raise unusable(folder, error) from None
         return context
 
     async def _runner(self, app: web.Application, routes: list[web.RouteDef]) -> web.AppRunner:
@@ -177,8 +177,7 @@ class Sandbox:
                 return self._options.folder.resolve()
             self._temporary = Path(tempfile.mkdtemp(prefix="cpx-sim-psc-"))
         except OSError as error:
-            where = self._options.folder or tempfile.gettempdir()
-            raise InputError(f"{where} : {error.strerror}", f"{where}: {error.strerror}") from None
+            raise unusable(self._options.folder or tempfile.gettempdir(), error) from None
         return self._temporary
 
 
@@ -194,7 +193,7 @@ def _sockets(port: int) -> list[socket.socket]:
         except OSError as error:
             for other in opened:
                 other.close()
-            raise InputError(f"port {number} : {error.strerror}", f"port {number}: {error.strerror}") from None
+            raise unusable(f"port {number}", error) from None
         listener.setblocking(False)
     return opened
 

@@ -69,10 +69,14 @@ def test_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         port = str(busy.getsockname()[1])
-        for words in (["--port", port], ["--folder", str(file)], ["--folder", str(file / "under")]):
-            assert main(["psc", *words]) == 40
+        for words, why in (
+            (["--port", port], f"port {port} : adresse déjà prise"),
+            (["--folder", str(file)], f"{file} : existe déjà"),
+            (["--folder", str(file / "under")], f"{file / 'under'} : un nom du chemin n'est pas un dossier"),
+        ):
+            assert main(["psc", "--lang", "fr", *words]) == 40
             said = capsys.readouterr()
-            assert said.out == "" and said.err.count("\n") == 1 and said.err.startswith("cpx-sim: ")
+            assert (said.out, said.err) == ("", f"cpx-sim: {why}\n")
 
 
 def test_ports_in_a_row(tmp_path: Path) -> None:
