@@ -23,6 +23,7 @@ _MOST = 64  # channels, units of a channel, names of a unit: no workstation has 
 _NAME = 8  # bytes of a NomLAD
 
 Section = dict[str, str]
+Below = dict[tuple[str, str], list[str]]  # sections by the one they belong to and "PAD" or "LAD"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ def parse(content: bytes) -> Ini:
     said = _number(sections.get("CONFIG", {}), "NBCANAUX")
     if said != len(found):
         notes.append(_counted("NbCanaux", "[CONFIG]", said, len(found)))
-    channels = [_channel(name, sections, notes) for name in found[:_MOST]]
+    below: Below = {}
+    for name in sections:
+        if (match := re.fullmatch(r"(.+)\.(PAD|LAD)[0-9]{1,3}", name)) is not None:
+            below.setdefault((match[1], match[2]), []).append(name)
+    channels = [_channel(name, sections, below, notes) for name in found[:_MOST]]
     return Ini(tuple(channel for channel in channels if channel is not None), tuple(notes))
 
 
@@ -124,22 +129,22 @@ def _counted(key: str, where: str, said: int | None, found: int) -> Text:
     return Text(f"{where} : {key} = {shown}, et le fichier en a {found}", f"{where}: {key} = {shown}, and the file has {found}")
 
 
-def _channel(name: str, sections: dict[str, Section], notes: list[Text]) -> Channel | None:
+def _channel(name: str, sections: dict[str, Section], below: Below, notes: list[Text]) -> Channel | None:
     section = sections[name]
     kind, index = _number(section, "TCANAL"), _number(section, "INDEX")
     if kind is None or index is None:
         notes.append(Text(f"[{name}] laissé de côté : TCanal ou Index manque", f"[{name}] left out: TCanal or Index is missing"))
         return None
-    pads = [other for other in sections if re.fullmatch(re.escape(name) + r"\.PAD[0-9]{1,3}", other)]
+    pads = below.get((name, "PAD"), [])
     said = _number(section, "NBPAD")
     if said != len(pads):
         notes.append(_counted("NbPAD", f"[{name}]", said, len(pads)))
-    units = tuple(unit for pad in pads[:_MOST] for unit in _units(pad, sections, notes))
+    units = tuple(unit for pad in pads[:_MOST] for unit in _units(pad, sections, below, notes))
     return Channel(index, kind, _number(section, "PROTOCOLE"), section.get("CARACTERISTIQUES", ""), units)
 
 
-def _units(pad: str, sections: dict[str, Section], notes: list[Text]) -> list[Unit]:
-    names = [other for other in sections if re.fullmatch(re.escape(pad) + r"\.LAD[0-9]{1,3}", other)]
+def _units(pad: str, sections: dict[str, Section], below: Below, notes: list[Text]) -> list[Unit]:
+    names = below.get((pad, "LAD"), [])
     said = _number(sections[pad], "NBLAD")
     if said != len(names):
         notes.append(_counted("NbLAD", f"[{pad}]", said, len(names)))

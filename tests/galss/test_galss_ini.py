@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 @given(st.binary(max_size=400) | st.text(alphabet="[]CANALPD123.=;\r\nTIndexLom ", max_size=300).map(str.encode))
 def test_no_content_breaks_it(content: bytes) -> None:
     parse(content)
+
+
+def test_a_file_of_many_sections_is_read_in_one_pass() -> None:
+    """Each section was looked for among all others: a minute for 90 kB. The bound is far above what it takes."""
+    lines = [f"[CANAL{c}]\rTCanal=1\rIndex={c}\r" + "".join(f"[CANAL{c}.PAD{p}]\rPAD=0\r" for p in range(64)) for c in range(64)]
+    begin = time.process_time()
+    assert len(parse("".join(lines).encode()).channels) == 64
+    assert time.process_time() - begin < 5
