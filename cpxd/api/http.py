@@ -53,7 +53,7 @@ class _Connection(RequestHandler):
             lingering_time=0.0,
             auto_decompress=False,
             max_line_size=2048,
-            max_field_size=4096,
+            max_field_size=8192,  # a browser adds the cookies that others have set for "localhost", whatever their port
             max_headers=48,
         )
         self.port, self.pid, self._ended = port, pid, ended

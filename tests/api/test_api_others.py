@@ -54,6 +54,11 @@ def test_what_programs_add(doctor: ApiLab, more: dict[str, str | None]) -> None:
     assert doctor.ask("POST", "/v1/certificates", {}, {**more, "Sec-Fetch-Site": "none"}, native=True).code == "CPX-160"
 
 
+def test_cookies_that_others_set_for_localhost(doctor: ApiLab) -> None:
+    """They know no port (RFC 6265, section 8.5): a browser that visits "Ma carte" brings them all."""
+    assert doctor.ask("GET", "/v1/info", headers={"Cookie": f"a={'b' * 8000}"}).status == 200
+
+
 CHUNKED = (
     "POST /v1/certificates HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
