@@ -49,7 +49,11 @@ def of_bytes(content: bytes, most: int = MOST_LINES) -> Preview:
     """The preview of a document, in at most so many lines."""
     kind, title, lines, warnings, readable = _read(content)
     shown, left, invisible = _fitting(lines, most)
-    extra = [Text(f"{left} lignes de plus", f"{left} more lines")] if left else []
+    extra = (
+        [Text(f"{left} lignes de plus", f"{left} more lines") if left > 1 else Text("1 ligne de plus", "1 more line")]
+        if left
+        else []
+    )
     hidden = [_HIDDEN] if invisible or any(map(_invisible, title)) else []
     return Preview(
         kind, clean(title), shown, len(content), hashlib.sha256(content).digest(), (*warnings, *hidden, *extra), readable
@@ -185,9 +189,13 @@ def _mail(content: bytes) -> _Parts | None:
         message = smime.parse_mail(content)
     except CpxError:
         return None
-    headers = [f"{name}: {smime.header(message, name)}" for name in ("From", "To", "Cc", "Date") if name in message]
+    headers = [f"{name}: {smime.header(message, name)}" for name in ("From", "Reply-To", "To", "Cc", "Date") if name in message]
     body, attachments = smime.body_and_attachments(message)
-    warnings = [Text(f"pièce jointe : {clean(name)}", f"attachment: {clean(name)}") for name in attachments]
+    html = Text("une partie en HTML, qui n'est pas montrée ici", "a part in HTML, which is not shown here")
+    warnings = [
+        html if name == smime.HTML else Text(f"pièce jointe : {clean(name)}", f"attachment: {clean(name)}")
+        for name in attachments
+    ]
     return (
         Text("message", "mail message"),
         smime.header(message, "Subject"),

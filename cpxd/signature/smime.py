@@ -27,6 +27,7 @@ from cpxd.signature.xmlsafe import BadXml, decode_base64
 from cpxd.text import tr
 
 FORMAT = "S/MIME"
+HTML = "text/html"  # what it shows depends on who shows it
 MAX_MAIL = 32 << 20  # bytes
 _PROTECTED = ("From", "To", "Cc", "Subject", "Date", "Reply-To", "Message-ID", "In-Reply-To", "References")
 _OF_CONTENT = ("content-type", "content-transfer-encoding", "content-disposition", "content-id", "content-description")
@@ -51,11 +52,21 @@ def parse_mail(content: bytes) -> Message:
 
 
 def header(message: Message, name: str) -> str:
-    """A header field as a person reads it."""
+    """The header fields of a name as a person reads them: raw UTF-8 too (RFC 6532)."""
+    return ", ".join(_words(str(value)) for value in _raw(message, name))
+
+
+def _raw(message: Message, name: str) -> list[str]:
+    """As they stand; what is no ASCII became surrogates when it was parsed."""
+    found = [value for field, value in message.raw_items() if field.lower() == name.lower()]
+    return [str(value).encode("ascii", "surrogateescape").decode("utf-8", "replace") for value in found]
+
+
+def _words(value: str) -> str:
     try:
-        return str(make_header(decode_header(str(message.get(name, "")))))
+        return str(make_header(decode_header(value)))
     except (ValueError, LookupError):
-        return str(message.get(name, ""))
+        return value
 
 
 def body_and_attachments(message: Message) -> tuple[str, list[str]]:
@@ -68,11 +79,18 @@ def body_and_attachments(message: Message) -> tuple[str, list[str]]:
         if name or kind not in ("text/plain", "text/html"):
             names.append(f"{name or '?'} ({kind})")
         elif kind == "text/html":
-            names.append(kind)  # what it shows depends on who shows it
+            names.append(HTML)
         else:
             payload = part.get_payload(decode=True)
-            body += payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+            body += _decoded(payload, part) if isinstance(payload, bytes) else ""
     return body, names
+
+
+def _decoded(payload: bytes, part: Message) -> str:
+    try:
+        return payload.decode(part.get_content_charset("utf-8"), "replace")
+    except (LookupError, ValueError):
+        return payload.decode("utf-8", "replace")
 
 
 def sign(

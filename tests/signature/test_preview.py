@@ -225,3 +225,24 @@ def test_a_large_page_is_read() -> None:
     """What people really sign is far from the limits."""
     seen = preview.of_bytes(documents.pdf(*(f"ligne {n}" for n in range(2_000)), pages=3))
     assert seen.readable and not any("trop" in w.fr for w in seen.warnings), seen.warnings
+
+
+MAILS = {
+    "Latin-1": (b"Content-Type: text/plain; charset=iso-8859-1\n\n\xe9t\xe9\n", "été"),
+    "an unknown charset": (b"Content-Type: text/plain; charset=x-none\n\n\xc3\xa9t\xc3\xa9\n", "été"),
+    "raw UTF-8": ("From: Zoé <z@x>\n\na\n".encode(), "From: Zoé <z@x>"),
+    "encoded words": (b"From: =?utf-8?q?Zo=C3=A9?= <z@x>\n\na\n", "From: Zoé <z@x>"),
+    "twice": (b"From: a@x\nfrom: b@x\n\na\n", "From: a@x, b@x"),
+    "answers elsewhere": (b"Reply-To: evil@x\n\na\n", "Reply-To: evil@x"),
+}
+
+
+@pytest.mark.parametrize(("rest", "line"), MAILS.values(), ids=MAILS)
+def test_mails_are_shown_as_they_are_read(rest: bytes, line: str) -> None:
+    seen = preview.of_bytes(b"Subject: s\n" + rest)
+    assert line in seen.lines and not seen.warnings
+
+
+def test_a_mail_in_html_says_so() -> None:
+    seen = preview.of_bytes(b"Subject: s\nContent-Type: text/html\n\n<b>x</b>\n")
+    assert [w.en for w in seen.warnings] == ["a part in HTML, which is not shown here"]
