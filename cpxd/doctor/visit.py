@@ -67,10 +67,14 @@ class Visit:
 
     def usable_settings(self) -> Settings:
         """The settings, or the built-in ones where they are refused: that is another check's finding."""
+        return Settings() if self.settings_refused() else self.settings()
+
+    def settings_refused(self) -> bool:
         try:
-            return self.settings()
+            self.settings()
         except errors.CpxError:
-            return Settings()
+            return True
+        return False
 
     def service_code(self) -> int | None:
         """What PC/SC answers to a new client (winscard.h); None when nothing comes."""

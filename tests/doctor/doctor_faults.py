@@ -310,6 +310,17 @@ def config_wrong(bench: Bench, case: Case) -> None:
     case.config = ["[login", "idle = "]
 
 
+@fault("CPX-141", 2)
+def config_names_what_is_not_there(bench: Bench, case: Case) -> None:
+    case.config = [*lab_config(bench), "[dialog]", "consent = '/opt/nothing'"]
+
+
+@fault("CPX-141", 2)
+def dictionary_wrong(bench: Bench, case: Case) -> None:
+    case.config = [line for line in lab_config(bench) if not line.startswith("dictionary")]
+    case.config.insert(case.config.index("[record]") + 1, f"dictionary = '{case.put('dictionary.json', '{')}'")
+
+
 @fault("CPX-214", 1)
 def cache_blocked(bench: Bench, case: Case) -> None:
     case.put("cache/cpxd", "a file")
@@ -445,6 +456,8 @@ PAIRS: tuple[tuple[str, str, str], ...] = (
     ("pcscd_dead", "pin_blocked", "CPX-101"),
     ("config_wrong", "pcscd_dead", "CPX-141"),
     ("config_wrong", "pin_blocked", "CPX-141"),
+    ("config_names_what_is_not_there", "pin_blocked", "CPX-107"),
+    ("dictionary_wrong", "not_registered", "CPX-141"),
     ("no_reader", "not_registered", "CPX-102"),
     ("no_reader", "scdaemon_runs", "CPX-102"),
     ("reader_without_driver", "socket_taken", "CPX-102"),

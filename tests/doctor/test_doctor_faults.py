@@ -84,6 +84,13 @@ def test_consequences_are_not_causes(bench: Bench) -> None:
     assert {"reader", "card", "read", "pin", "dates"} <= skipped
 
 
+def test_the_port_of_settings_that_are_refused_is_no_cause(bench: Bench) -> None:
+    """The port that counts without them may be anybody's."""
+    answer = examined(bench, "config_wrong")
+    assert answer["causes"] == ["CPX-141"]
+    assert {check["id"] for check in answer["checks"] if check["status"] == "skipped"} >= {"port", "certificate"}
+
+
 def test_a_card_that_is_blocked_and_expired_is_expired(bench: Bench) -> None:
     with bench.case() as case:
         case.card = blocked_and_expired()

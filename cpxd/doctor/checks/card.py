@@ -88,7 +88,7 @@ def _others(visit: Visit) -> Findings:
         yield info("cards", "CPX-226", Text("Cartes du terminal.", "Cards in the terminal."), remark)
     usable = [place for place in visit.places() if place.usable]
     if len(usable) > 1 and visit.options.reader is None:
-        names = " ; ".join(f"« {place.state.name} »" for place in usable)
+        names = [place.state.name for place in usable]
         yield info(
             "cards",
             "CPX-119",
@@ -96,7 +96,10 @@ def _others(visit: Visit) -> Findings:
                 f"{len(usable)} cartes CPx insérées ; examinée : « {visit.place().state.name} ».",
                 f"{len(usable)} CPx cards inserted; examined: “{visit.place().state.name}”.",
             ),
-            Text(f"Choisissez avec --reader : {names}", f"Choose with --reader: {names}"),
+            Text(
+                f"Choisissez avec --reader : {' ; '.join(f'« {name} »' for name in names)}",
+                f"Choose with --reader: {'; '.join(f'“{name}”' for name in names)}",
+            ),
         )
 
 
@@ -174,6 +177,10 @@ def _failed(visit: Visit, failed: errors.CpxError) -> Finding:
                 "Close the programs that use the card, or take it out and put it back",
             ),
         )
+    if isinstance(failed, errors.BadConfig):
+        file = failed.details["file"]
+        title = Text(f"Configuration refusée : {file}", f"Configuration refused: {file}")
+        return error("read", failed.code, title, detail, gesture(f"Corrigez ou retirez {file}", f"Correct or remove {file}"))
     if isinstance(failed, errors.DamagedCard):
         title = Text("Les données de la carte sont illisibles.", "The data of the card cannot be read.")
         return error("read", failed.code, title, detail, contacts.new_card(None, anonymous=False), verdict=Verdict.REPLACE_CARD)
@@ -241,6 +248,7 @@ FAMILY = Family(
                 "CPX-128",
                 "CPX-129",
                 "CPX-130",
+                "CPX-141",
                 "CPX-145",
                 "CPX-146",
                 "CPX-205",

@@ -18,6 +18,7 @@ from cpxd.revocation.store import cache_folder, lists_in
 from cpxd.text import Text
 
 _LARGEST = 1 << 20  # bytes of a list that is opened for its date alone
+_YEAR = 365  # days: nobody counts them closer here
 SYNCHRONISED = "/run/systemd/timesync/synchronized"
 
 
@@ -94,7 +95,9 @@ def _long(late: timedelta, day: str) -> str:
         return f"{minutes} min"
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60:02d}"
-    return f"{late.days} {day}"
+    if late.days < 2 * _YEAR:
+        return f"{late.days} {day}"
+    return f"{late.days // _YEAR} {'ans' if day == 'j' else 'years'}"
 
 
 FAMILY = Family(

@@ -7,15 +7,27 @@ import os
 from pathlib import Path
 
 from cpxd.doctor.checks.storage import opening
-from cpxd.doctor.model import Check, Family, Findings, Fix, Verdict, command, error, gesture, ok
+from cpxd.doctor.model import Check, Family, Findings, Fix, Verdict, command, error, gesture, ok, warning
 from cpxd.doctor.visit import Visit
 from cpxd.errors import BadConfig
 from cpxd.text import Text
 
+_PATHS = (
+    "[record] dictionary",
+    "[sign] trust",
+    "[revocation] folder",
+    "[pkcs11] chain",
+    "[dialog] pinentry",
+    "[dialog] consent",
+    "[galss] folder",
+    "[galss] ini",
+    "[login] hook",
+)
+
 
 def _settings(visit: Visit) -> Findings:
     try:
-        visit.settings()
+        settings = visit.settings()
     except BadConfig as refused:
         file, reason = refused.details["file"], refused.details["reason"]
         yield error(
@@ -27,7 +39,25 @@ def _settings(visit: Visit) -> Findings:
             verdict=Verdict.ADMIN if str(file).startswith("/etc/") else Verdict.USER,
         )
         return
-    yield ok("settings", "Configuration lue.", "Configuration read.")
+    lost = [
+        (name, str(path))
+        for name in _PATHS
+        if (path := getattr(settings, name.replace("] ", "_").strip("["))) and not os.path.exists(path)
+    ]
+    for name, path in lost:
+        yield warning(
+            "settings",
+            BadConfig.code,
+            Text(
+                f"La configuration nomme ce qui n'existe pas : {name} = {path}",
+                f"The settings name what is not there: {name} = {path}",
+            ),
+            Text("Ce réglage reste sans effet.", "This setting has no effect."),
+            gesture("Corrigez cette ligne, ou remettez le fichier", "Correct that line, or put the file back"),
+            verdict=Verdict.USER,
+        )
+    if not lost:
+        yield ok("settings", "Configuration lue.", "Configuration read.")
 
 
 def _fix(file: Path, home: Path) -> Fix:

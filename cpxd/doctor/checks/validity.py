@@ -46,6 +46,8 @@ def _opposition(visit: Visit) -> Findings:
         return
     if visit.validity().dates.state in ("expired", "not_yet_valid"):
         return  # the dates say it
+    if visit.settings_refused():
+        return  # they may name the authority, and the folder of lists
     why = answer.why or Text("?", "?")
     if why.en == _NO_AUTHORITY:
         yield warning(

@@ -113,13 +113,13 @@ FAMILY = Family(
     "web",
     Text("Pages web", "Web pages"),
     (
-        Check("port", Text("Port local", "Local port"), ("CPX-115",), _port),
+        Check("port", Text("Port local", "Local port"), ("CPX-115",), _port, ("settings",)),
         Check(
             "certificate",
             Text("Certificat de https://localhost (essai réel)", "Certificate of https://localhost (really tried)"),
             ("CPX-114",),
             _certificate,
-            ("daemon", "port"),
+            ("settings", "daemon", "port"),
         ),
     ),
 )
