@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NSS without a browser: modutil, certutil, signatures (p7sign), TLS (tstclnt)."""
+"""NSS without a browser: modutil, certutil, signatures (p7sign, pdfsig), TLS (tstclnt)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from client_card import MODULE, NAME, PIN, Card
 from client_tls import MutualTls
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from pypdf import PdfWriter
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +71,18 @@ def test_p7sign(card: Card, database: str) -> None:
     said = card.run(*verify, "-content", "letter", "-CAfile", card.authorities, "-purpose", "any", "-out", "read")
     assert "CMS Verification successful" in said
     assert "signatureValid=yes" in card.run("signver", "-d", database, "-v", "-s", "letter.p7s", "-i", "letter")
+
+
+def test_pdfsig(card: Card, database: str) -> None:
+    """Poppler signs PDF documents through NSS, as LibreOffice does."""
+    blank = PdfWriter()
+    blank.add_blank_page(200, 200)
+    blank.write(card.folder / "blank.pdf")
+    nick = name_of(card, "signature")
+    sign: list[str | Path] = ["pdfsig", "-nssdir", database, "-nss-pwd", PIN, "-add-signature", "-nick", nick]
+    card.run(*sign, "blank.pdf", "signed.pdf")
+    said = card.run("pdfsig", "-nssdir", database, "-nocert", "signed.pdf")
+    assert "Signature is Valid" in said and f"Signer Certificate Common Name: {NAME}" in said
 
 
 def test_tstclnt(card: Card, database: str, servers: dict[str, MutualTls]) -> None:
