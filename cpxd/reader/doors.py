@@ -12,6 +12,8 @@ from cpxd.reader.link import Door, ReaderState
 from cpxd.reader.pcsc import Context
 from cpxd.reader.worker import CardThread, Ticket
 
+_SERVICE_WAIT = 10.0  # seconds: pcscd may only be starting
+
 
 def pcsc_door() -> Context:
     """Raises NoService."""
@@ -51,8 +53,7 @@ def look() -> list[ReaderState]:
     trouble: errors.CpxError | None = None
     found: list[ReaderState] = []
     try:
-        with pcsc_door() as context:
-            found = context.states()
+        found = _pcsc_states()
     except errors.NoService as error:
         trouble = error
     try:
@@ -63,6 +64,22 @@ def look() -> list[ReaderState]:
     if trouble is not None and not found:
         raise trouble
     return found
+
+
+def _pcsc_states() -> list[ReaderState]:
+    """On a thread of its own: a pcscd that hangs takes the connection and never answers."""
+
+    def job(ticket: Ticket[list[ReaderState]]) -> list[ReaderState]:
+        with pcsc_door() as context:
+            return context.states()
+
+    thread = CardThread("PC/SC", wait=_SERVICE_WAIT, silence=_SERVICE_WAIT)
+    try:
+        return thread.call(job)
+    except errors.ReaderBusy:
+        raise errors.NoService() from None
+    finally:
+        thread.finish(lambda: None, wait=0)
 
 
 def _galss_states(pcsc: tuple[str, ...]) -> list[ReaderState]:

@@ -5,6 +5,7 @@ because libpcsclite keeps the socket it first connected to."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,8 @@ from smartcard import scard
 from cpxd import errors
 from cpxd.card.session import CodeStates
 from cpxd.config import Settings
+from cpxd.reader import doors
+from cpxd.service import desk
 from cpxd.service.desk import OpenCard
 from simulator.lab import Lab
 
@@ -49,6 +52,18 @@ def other_program(mode: int = SHARED) -> int:
     code, handle, _ = scard.SCardConnect(context, READER, mode, T0_T1)
     assert code == 0
     return int(handle)
+
+
+def scenario_pcscd_hangs(lab: Lab) -> None:
+    """It takes the connection and never answers."""
+    doors._SERVICE_WAIT = 0.5
+    os.kill(pid := lab.pcscd_pid, signal.SIGSTOP)
+    try:
+        assert raised(errors.NoService, desk.places) < 5
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    doors._SERVICE_WAIT = 10.0
+    assert [place.state.name for place in desk.places()][:1] == [READER]
 
 
 def scenario_reset_by_another_program(lab: Lab) -> None:
