@@ -29,7 +29,7 @@ def luhn(digits: str) -> bool:
 
 def _finess(number: str) -> bool:
     # Corsica (2A, 2B) and the test numbers (0B) hold a letter: how their key is worked out is not published.
-    return bool(re.fullmatch(r"\d[AB]\d{7}", number)) or (len(number) == 9 and luhn(number))
+    return bool(re.fullmatch(r"\d[AB]\d{7}", number, re.ASCII)) or (len(number) == 9 and luhn(number))
 
 
 def _siren(number: str) -> bool:
@@ -45,7 +45,7 @@ def _adeli(number: str) -> bool:
 
 
 def _adeli_practice(number: str) -> bool:
-    return bool(re.fullmatch(r"\d{11}", number)) and _adeli(number[:9])
+    return bool(re.fullmatch(r"\d{11}", number, re.ASCII)) and _adeli(number[:9])
 
 
 def _rpps(number: str) -> bool:
@@ -53,7 +53,7 @@ def _rpps(number: str) -> bool:
 
 
 def _rpps_practice(number: str) -> bool:
-    return bool(re.fullmatch(r"\d{14}", number)) and _rpps(number[:11])
+    return bool(re.fullmatch(r"\d{14}", number, re.ASCII)) and _rpps(number[:11])
 
 
 _STRUCTURES: dict[str, Callable[[str], bool]] = {

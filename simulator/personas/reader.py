@@ -44,7 +44,7 @@ class Table:
 
     def optional_text(self, key: str, pattern: str = r"[^\x00-\x1f]{1,127}") -> str | None:
         value: str | None = self._take(key, str)
-        if value is not None and not re.fullmatch(pattern, value):
+        if value is not None and not re.fullmatch(pattern, value, re.ASCII):
             raise self.refuse(key, f"« {value} » n'a pas la forme {pattern}", f'"{value}" is not of the form {pattern}')
         return value
 
@@ -57,7 +57,7 @@ class Table:
         if not least <= len(values) <= most:
             raise self.refuse(key, f"de {least} à {most} valeurs attendues", f"{least} to {most} values expected")
         for value in values:
-            if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
                 raise self.refuse(key, f"« {value} » n'a pas la forme {pattern}", f'"{value}" is not of the form {pattern}')
         return tuple(values)
 

@@ -138,6 +138,7 @@ WRONG = {
     "truth for number": (MINIMAL.replace("= 100", "= true"), "expires_in_days"),
     "out of range": (MINIMAL.replace("= 100", "= 4000"), "expires_in_days"),
     "short number": (MINIMAL.replace("2600997099", "260099709"), "number"),
+    "digits of another script": (MINIMAL + '\n[codes]\npin = "１２３４"\n', "pin"),
     "wrong key of an RPPS": (MINIMAL.replace("899700090014", "899700090015"), "identifier"),
     "unknown kind": (MINIMAL.replace('"CPS"', '"CPX"'), "kind"),
     "unknown profession": (MINIMAL.replace('"10"', '"11"'), "profession"),
