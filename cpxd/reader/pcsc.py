@@ -254,8 +254,13 @@ class PcscLink(Link):
         number = result & 0xFFFFFFFF
         if number not in _READER_SAYS_NO | _READER_FAILED:
             raise TransportError(number)
-        if number in _READER_FAILED and not self._still_there():
-            raise TransportError(scard.SCARD_W_REMOVED_CARD & 0xFFFFFFFF)
+        if number in _READER_FAILED:
+            try:
+                gone = not self._still_there()
+            except errors.CpxError:  # pcscd is
+                raise TransportError(scard.SCARD_E_NO_SERVICE & 0xFFFFFFFF) from None
+            if gone:
+                raise TransportError(scard.SCARD_W_REMOVED_CARD & 0xFFFFFFFF)
         raise errors.PadRefused(status=f"PC/SC {number:08X}")
 
     def _still_there(self) -> bool:

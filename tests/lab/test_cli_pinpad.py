@@ -229,15 +229,17 @@ def test_the_reader_is_unplugged_while_it_waits() -> None:
         done(typed(lab, "pin", "verify", keys=(PIN,)))
 
 
-def test_pcscd_dies_while_the_reader_waits() -> None:
+@pytest.mark.parametrize(("action", "exit_code", "code"), [("verify", 10, "CPX-101"), ("change", 14, "CPX-139")])
+def test_pcscd_dies_while_the_reader_waits(action: str, exit_code: int, code: str) -> None:
+    """What was being stored then nobody knows."""
     keys, virtual = Keys(), card()
     with Lab([virtual], slots=1, pinpad=True, pad=keys) as lab:
         keys.go.clear()
         killer = threading.Thread(target=lambda: (keys.asked.wait(20), lab.kill_pcscd(), keys.go.set()))
         killer.start()
-        result = typed(lab, "pin", "verify", keys=(PIN,))
+        result = typed(lab, "pin", action, keys=(PIN,))
         killer.join()
-        refused(result, 10, "CPX-101")
+        refused(result, exit_code, code)
         assert tries(virtual) == 3
 
 
