@@ -17,7 +17,8 @@ from simulator.psc import arguments as psc_arguments
 _language: list[str] = ["fr"]
 _FRENCH = {
     "usage: ": "utilisation : ",
-    "positional arguments": "arguments",
+    "positional arguments": "arguments ",
+    "options": "options ",
     "show this help message and exit": "afficher cette aide",
     "the following arguments are required: %s": "il manque : %s",
     "one of the arguments %s is required": "il faut l'un de : %s",

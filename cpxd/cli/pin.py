@@ -15,11 +15,8 @@ from cpxd.text import tr, tries
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser(
-        "pin",
-        parents=[common],
-        help=tr("code porteur : état, vérification, changement, déblocage", "PIN: state, check, change, unblock"),
-    )
+    about = tr("code porteur : état, vérification, changement, déblocage", "PIN: state, check, change, unblock")
+    parser = commands.add_parser("pin", parents=[common], help=about, description=about)
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     for name, run, text in (
         ("status", _status, tr("essais restants ; aucun n'est consommé", "tries left; none is spent")),
