@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ class Guide:
         self._reader, self._machine = reader, machine
         self._screen = Screen()
         self._said: list[Text] = []  # what has just been done, for the next page
+        self._seen = reader  # the one that was looked at last: with several cards, one and the same all the way
 
     def _page(self, title: Text, sentences: Iterable[Text]) -> None:
         self._screen.show(title, [*self._said, *sentences])
@@ -153,7 +155,11 @@ class Guide:
         from cpxd.doctor.engine import examine
         from cpxd.doctor.visit import Options, Visit
 
-        return examine(Visit(self._machine, Options(self._reader)))
+        visit = Visit(self._machine, Options(self._reader))
+        found = examine(visit)
+        with contextlib.suppress(CpxError):
+            self._seen = visit.place().state.name
+        return found
 
     def _well(self, found: Examination) -> int:
         sentences = [Text("Vous pouvez vous en servir.", "You can use it.")]
@@ -194,7 +200,7 @@ class Guide:
         from cpxd.service.codes import Consent
 
         try:
-            with desk.OpenCard(desk.choose(self._reader).state.name, load()) as card:
+            with desk.OpenCard(desk.choose(self._seen).state.name, load()) as card:
                 left = codes.states(card).unblock.tries_left
                 asked = Codes(self._screen, left)
                 state = codes.unblock(card, Consent(asked, announce=asked.on_pad))

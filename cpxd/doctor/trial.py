@@ -17,8 +17,8 @@ from cpxd.text import Text
 FAILED = Verdict.REPLACE_CARD
 _WORDS = hashlib.sha256(b"cpxd doctor --essai").digest()  # what is signed: of no use to anybody
 _NAMES: dict[Usage, Text] = {
-    "signature": Text("la clé de signature", "the signature key"),
-    "authentication": Text("la clé d'authentification", "the authentication key"),
+    "signature": Text("La clé de signature", "The signature key"),
+    "authentication": Text("La clé d'authentification", "The authentication key"),
 }
 
 

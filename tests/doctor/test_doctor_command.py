@@ -98,7 +98,7 @@ def test_the_pin_works_and_the_signature_does_not(lab: Lab) -> None:
     count = next(n for n, (sent, _) in enumerate(handle.trace) if sent[1] == 0x2A)
     handle = lab.insert(0, card(), f"sw@{count}-=6F00")
     result = cpxd(lab, "doctor", "--essai", codes=[PIN])
-    assert result.code == 4 and "✓ Le code porteur marche." in result.out and "✗ la clé de signature ne marche pas" in result.out
+    assert result.code == 4 and "✓ Le code porteur marche." in result.out and "✗ La clé de signature ne marche pas" in result.out
 
 
 def test_a_wrong_pin_ends_the_trial(lab: Lab) -> None:

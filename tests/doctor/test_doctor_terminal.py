@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from cpxd_lab import MODELS, UNBLOCK, Terminal, card, card_with_codes, tries, value, with_codes
+from cpxd_lab import MODELS, UNBLOCK, Terminal, card, card_with_codes, cpxd, tries, value, with_codes
 
 from simulator.foreign import ForeignCard
 from simulator.lab import Lab
@@ -120,6 +120,24 @@ def test_rescue_of_a_foreign_card_and_the_way_out(lab: Lab) -> None:
         terminal.type("q\n")
         assert terminal.finish() == 30
     assert other.seen == []
+
+
+def test_one_of_two_cards_is_rescued_and_the_printed_command_names_it() -> None:
+    with Lab(slots=2) as two:
+        first, second = card("cps-pin-bloque", "cps4"), card("cps-pin-bloque", "cps3")
+        two.insert(0, first)
+        two.insert(1, second)
+        reader = cpxd(two, "readers", "--json").json[1]["reader"]
+        screen = cpxd(two, "doctor", "--reader", reader).out
+        assert f"→ cpxd unblock --reader '{reader}'" in screen
+        with Terminal(two, "rescue") as terminal:
+            terminal.expect(r"\[O/n\]")
+            terminal.type("o\n")
+            for typed in (UNBLOCK, NEW, NEW):
+                terminal.expect_hidden(r"caché")
+                terminal.type(f"{typed}\n")
+            assert terminal.finish() == 1  # its authority is not known here
+        assert sorted((tries(first), tries(second))) == [0, 3]
 
 
 def test_rescue_of_a_lost_card_says_what_to_order(lab: Lab) -> None:

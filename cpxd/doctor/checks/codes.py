@@ -6,6 +6,7 @@ from __future__ import annotations
 from cpxd import errors
 from cpxd.card.session import CodeStates
 from cpxd.doctor import contacts
+from cpxd.doctor.machine import quoted
 from cpxd.doctor.model import Check, Family, Findings, Verdict, command, error, gesture, info, ok, warning
 from cpxd.doctor.visit import Visit
 from cpxd.text import Text, tries
@@ -46,7 +47,7 @@ def _pin(visit: Visit) -> Findings:
             "CPX-107",
             Text("Code porteur bloqué (0 essai). La carte n'est pas perdue.", "PIN blocked (0 tries). The card is not lost."),
             Text(f"Code de déblocage : {left.fr}. {_first(lost.fr)}.", f"Unblock code: {left.en}. {_first(lost.en)}."),
-            command("cpxd unblock"),
+            command(_unblocking(visit)),
         )
     elif pin.tries_left == 1:
         yield warning(
@@ -55,8 +56,8 @@ def _pin(visit: Visit) -> Findings:
             Text("Dernier essai du code porteur.", "Last try of the PIN."),
             Text("Un code faux bloque la carte.", "A wrong PIN blocks the card."),
             gesture(
-                "Ne devinez pas ; « cpxd unblock » marche aussi, avec le code à 8 chiffres",
-                "Do not guess; “cpxd unblock” works too, with the code of 8 digits",
+                f"Ne devinez pas ; « {_unblocking(visit)} » marche aussi, avec le code à 8 chiffres",
+                f"Do not guess; “{_unblocking(visit)}” works too, with the code of 8 digits",
             ),
         )
     elif pin.tries_left == 2:
@@ -68,6 +69,13 @@ def _pin(visit: Visit) -> Findings:
         )
     else:
         yield ok("pin", f"Code porteur : {tries(pin.tries_left).fr}.", f"PIN: {tries(pin.tries_left).en}.")
+
+
+def _unblocking(visit: Visit) -> str:
+    """The command for the card that was examined, which has to be named when there are others."""
+    if sum(place.usable for place in visit.places()) < 2:
+        return "cpxd unblock"
+    return quoted("cpxd", "unblock", "--reader", visit.place().state.name)
 
 
 def _first(sentence: str) -> str:
