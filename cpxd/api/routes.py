@@ -36,7 +36,7 @@ _ORIGIN = schema.text(
 _DOCUMENT = schema.body(
     ("name", "content"),
     name=schema.text("file name, shown to the person", minLength=1, maxLength=200),
-    content=schema.text("the document itself, base64", maxLength=LARGE, pattern=_BASE64),
+    content=schema.text("the document itself, base64", maxLength=LARGE, contentEncoding="base64", pattern=_BASE64),
 )
 
 

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from api_lab import BROWSER, ApiLab, answer
+from api_lab import BROWSER, ApiLab, answer, api_lab
 
 HERE = Path(__file__).parent
 LARGE = 1_200_000  # bytes of a document: curl asks first (Expect: 100-continue) from a body of 1 MiB
@@ -80,6 +80,21 @@ def test_a_body_in_chunks(doctor: ApiLab, body: str, code: str | None) -> None:
     with doctor.unix() as channel:
         got = answer(channel, (CHUNKED + body).encode())
     assert (got.status, code) == (200, None) if code is None else got.code == code
+
+
+def test_the_largest_document_costs_a_few_times_its_size() -> None:
+    with api_lab(["cps-medecin:cps4"], ["cancel"]) as lab:
+        before = peak(lab)
+        large = base64.b64encode(bytes(17 << 20)).decode()
+        assert lab.ask("POST", "/v1/sign", {"documents": [{"name": "a.bin", "content": large}]}).code == "CPX-138"
+        assert peak(lab) - before < 200 << 10
+        for wrong in ("A", "AA", "A===", "AAAA====", "AA==AA==", "AA-_", "AAA\n", "é+=="):
+            assert lab.ask("POST", "/v1/sign", {"documents": [{"name": "a.bin", "content": wrong}]}).code == "CPX-162"
+
+
+def peak(lab: ApiLab) -> int:
+    """The most that the daemon ever had in memory, KiB."""
+    return int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{lab.daemon.process.pid}/status").read_text())[0])
 
 
 def test_half_a_character_is_a_bad_request(doctor: ApiLab) -> None:
