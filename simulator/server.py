@@ -200,6 +200,11 @@ def _failed(french: str, english: str) -> dict[str, Any]:
     return {"ok": False, "error": {"fr": french, "en": english}}
 
 
+def _line(answer: dict[str, Any]) -> bytes:
+    """An answer may repeat what was asked, half a character included."""
+    return json.dumps(answer, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
 def _slot(request: dict[str, Any]) -> int:
     slot = request.get("slot", 0)
     if type(slot) is not int or not 0 <= slot < 16:
@@ -256,7 +261,7 @@ class Server:
                         return
                     with self._lock:
                         answer = self._control.answer(line)
-                    link.sendall(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+                    link.sendall(_line(answer))
                     if self._control.stopping:
                         self.stopped.set()
             except OSError:

@@ -62,10 +62,9 @@ def load(name_or_path: str | Path) -> Persona:
     else:
         known = ", ".join(names())
         raise PersonaError(f"persona inconnu : {text} (connus : {known})", f"unknown persona: {text} (known: {known})")
+    content = _content(path)
     try:
-        values = tomllib.loads(_content(path).decode())
-    except OSError as error:
-        raise PersonaError(f"{path} : illisible ({error.strerror})", f"{path}: cannot be read ({error.strerror})") from None
+        values = tomllib.loads(content.decode())
     except ValueError as error:  # not UTF-8, or not TOML
         raise PersonaError(f"{path} : pas un fichier TOML ({error})", f"{path}: not a TOML file ({error})") from None
     return _persona(path.stem, Table(values, path.stem))
@@ -73,11 +72,17 @@ def load(name_or_path: str | Path) -> Persona:
 
 def _content(path: Path) -> bytes:
     """Of a regular file: a device or a pipe would never end, and a persona takes a few kilobytes."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or os.fstat(descriptor).st_size > _LARGEST:
-            raise PersonaError(f"{path} : pas un fichier de persona", f"{path}: not a persona file")
-        return file.read(_LARGEST)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            state = os.fstat(descriptor)
+            if stat.S_ISREG(state.st_mode) and state.st_size <= _LARGEST:
+                return file.read(_LARGEST)
+    except OSError as error:
+        raise PersonaError(f"{path} : illisible ({error.strerror})", f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:  # a name that no file can have
+        pass
+    raise PersonaError(f"{path} : pas un fichier de persona", f"{path}: not a persona file")
 
 
 def _persona(name: str, top: Table) -> Persona:
