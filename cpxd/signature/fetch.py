@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from cpxd.text import tr
 
 MAX_ANSWER = 32 << 20  # bytes: the CRL of a large authority
 _CHUNK = 1 << 16
+_TRICKLE = 6
 
 
 class FetchError(Exception):
@@ -33,7 +35,10 @@ Fetch = Callable[[str, bytes | None, str], bytes]
 
 
 class Network:
-    """Asks servers. `wait`: seconds without a byte before it gives up. `proxy`: its address, "none", or "" for the system's."""
+    """Asks servers. `wait`: seconds without a byte before it gives up; an answer that trickles has six times that.
+
+    `proxy`: its address, "none", or "" for the system's.
+    """
 
     def __init__(self, wait: float, proxy: str = "") -> None:
         self._wait = wait
@@ -43,6 +48,25 @@ class Network:
     def __call__(self, url: str, body: bytes | None = None, kind: str = "") -> bytes:
         """The answer to a GET, or to a POST of `body` whose media type is `kind`. Raises FetchError."""
         _check(url)
+        found: list[bytes | Exception] = []
+
+        def ask() -> None:
+            try:
+                found.append(self._ask(url, body, kind))
+            except Exception as error:  # raised again by who waits
+                found.append(error)
+
+        # a server can send a byte now and then for ever, in the head of its answer too: nobody waits for that
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(_TRICKLE * self._wait)
+        if not found:
+            raise FetchError(tr(f"{url} : réponse trop lente", f"{url}: answer too slow"))
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
+
+    def _ask(self, url: str, body: bytes | None, kind: str) -> bytes:
         request = urllib.request.Request(url, data=body, headers={"Content-Type": kind} if body else {})  # noqa: S310 - checked
         try:
             with self._opener.open(request, timeout=self._wait) as answer:

@@ -15,7 +15,7 @@ from cpxd import errors
 from cpxd.signature.fetch import Fetch, FetchError
 from cpxd.signature.revocation import now_utc
 from cpxd.signature.signeddata import HASHES, BadSignature, DigestOf, SignedPart, unusual, verify_signed_data
-from cpxd.signature.trust import asn1
+from cpxd.signature.trust import asn1, parsed
 from cpxd.text import tr
 
 if TYPE_CHECKING:  # it is slow to import
@@ -48,6 +48,13 @@ def checked(token: bytes, digest: bytes) -> Stamp:
         stamp = verify(token, lambda name: digest if name == "sha256" else b"")
     except BadSignature as error:
         raise errors.StampFailed(reason=error) from None
+    authority = parsed(stamp.signer)
+    if not authority.not_before <= stamp.time <= authority.not_after:
+        why = tr(
+            "certificat de l'autorité expiré, ou pas encore valable",
+            "the authority's certificate has expired, or is not yet valid",
+        )
+        raise errors.StampFailed(reason=why)
     now = now_utc()
     if abs((stamp.time - now).total_seconds()) > CLOCK_SKEW:
         raise errors.WrongClock(now=_minute(now), stamped=_minute(stamp.time))
@@ -115,7 +122,12 @@ def _check_usage(part: SignedPart) -> None:
 
 
 def _short(error: Exception) -> str:
-    return str(error) if isinstance(error, FetchError) else f"{type(error).__name__}: {error}"[:200]
+    if isinstance(error, FetchError):
+        return str(error)
+    return (
+        tr("réponse illisible, ou à une autre question", "unreadable answer, or to another question")
+        + f" ({type(error).__name__})"
+    )
 
 
 def _minute(moment: datetime) -> str:

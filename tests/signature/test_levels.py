@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
 
 import documents
@@ -17,7 +20,7 @@ from signers import SoftSigner
 from cpxd import errors
 from cpxd.signature import cms, judge, reading, signeddata, signing, smime, xades, xmlsafe
 from cpxd.signature.cms import Content
-from cpxd.signature.fetch import Fetch, Network, offline
+from cpxd.signature.fetch import Fetch, FetchError, Network, offline
 from cpxd.signature.options import Form, Format, Level, Options
 from cpxd.signature.report import Report
 from cpxd.signature.signing import Document, Signing
@@ -144,6 +147,37 @@ def test_wrong_clock(plain: SoftSigner, trust: TrustStore, authority: Authority,
     with pytest.raises(errors.WrongClock):
         sign(TEXT, plain, trust, network, "cades", "t")
     assert plain.calls == 0
+
+
+def test_authority_whose_certificate_has_expired(
+    plain: SoftSigner, trust: TrustStore, authority: Authority, network: Network
+) -> None:
+    authority.shift = timedelta(days=500)
+    with pytest.raises(errors.StampFailed, match="expir"):
+        sign(TEXT, plain, trust, network, "cades", "t")
+    assert plain.calls == 0
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["its head", "its body"])
+def test_an_answer_that_never_ends(head: bytes) -> None:
+    """A byte now and then, for ever."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def trickle() -> None:
+            with listening.accept()[0] as channel, contextlib.suppress(OSError):
+                channel.sendall(head)
+                while not over.wait(0.02):
+                    channel.sendall(b"x")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            with pytest.raises(FetchError):
+                Network(0.2, "none")(f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        finally:
+            over.set()
+            thread.join()
 
 
 def test_servers_that_are_down(plain: SoftSigner, trust: TrustStore, authority: Authority, network: Network) -> None:
