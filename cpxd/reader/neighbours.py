@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from cpxd.text import Text
+from cpxd.text import Text, visible
 
 _DEFAULT = "/run/pcscd/pcscd.comm"
 _SOCK_DIAG, _BY_FAMILY = 4, 20  # NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY
@@ -92,7 +92,7 @@ def _owners(inodes: set[int]) -> Iterator[tuple[int, str]]:
             continue
         try:
             if any(_link(entry) in links for entry in (process / "fd").iterdir()):
-                yield int(process.name), (process / "comm").read_text(errors="replace").strip()
+                yield int(process.name), visible((process / "comm").read_text(errors="replace").strip())
         except OSError:  # another user's, or it has just ended
             continue
 

@@ -19,7 +19,7 @@ from simulator.lab import Lab
 HOLDER = """
 import sys, time
 from smartcard.scard import *
-open("/proc/self/comm", "w").write("logiciel-medica")
+open("/proc/self/comm", "w").write("logiciel\\x1b[31m")
 context = SCardEstablishContext(SCARD_SCOPE_USER)[1]
 mode = SCARD_SHARE_EXCLUSIVE if sys.argv[2] == "exclusive" else SCARD_SHARE_SHARED
 failed, handle, _ = SCardConnect(context, sys.argv[1], mode, 3)
@@ -59,10 +59,10 @@ def test_who_holds_the_card_is_said_after_a_bounded_wait(desk: Lab, hasty: dict[
         for arguments, codes in ((("card",), None), (("pin", "verify"), [PIN])):
             result = cpxd(desk, *arguments, codes=codes, env=hasty)
             message = fails(result, 14)
-            assert "CPX-118" in message and f"logiciel-medica ({pid})" in message
+            assert "CPX-118" in message and f"logiciel\ufffd[31m ({pid})" in message
             assert 0.9 < result.seconds < 8
-        assert f"logiciel-medica ({pid})" in cpxd(desk, "status", env=hasty).out
-        assert f"logiciel-medica ({pid})" in cpxd(desk, "doctor").out
+        assert f"logiciel\ufffd[31m ({pid})" in cpxd(desk, "status", env=hasty).out
+        assert f"logiciel\ufffd[31m ({pid})" in cpxd(desk, "doctor").out
         assert handle.apdu_count == 0, "nothing of ours came between"
     assert tries(virtual) == 3
     succeeds(cpxd(desk, "card", env=hasty))
