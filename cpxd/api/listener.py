@@ -30,6 +30,7 @@ _BACKLOG = 512
 _M_MMAP_THRESHOLD, _LARGE = -3, 128 << 10  # bytes
 _CONNECTIONS = 64  # at once, on each address and on the unix socket, which no page can fill
 _AT_ONCE = 32  # connections accepted before the loop has its turn
+_REST = 1.0  # seconds that nobody is accepted when the system has nothing left for it
 _HANDSHAKE = 5.0  # seconds
 _QUIET = 60.0  # seconds between two lines in the log about connections that were refused
 _AT_ONCE_CLOSED = struct.pack("ii", 1, 0)  # SO_LINGER: a reset, nothing is sent
@@ -90,7 +91,12 @@ class Door:
         for _ in range(_AT_ONCE):
             try:
                 connection, _ = listening.accept()
-            except OSError:
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptor is left, or no memory: who waits is still there, and would wake the loop at once
+                self._log_refusal("api-full")
+                self._loop.remove_reader(listening.fileno())
+                self._loop.call_later(_REST, self._again, listening)
                 return
             who = _same_user(connection)
             if who is None or self._open[connection.family] >= _CONNECTIONS:
@@ -101,6 +107,10 @@ class Door:
             task = self._loop.create_task(self._admit(connection, who))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _again(self, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:  # not stopped meanwhile
+            self._loop.add_reader(listening.fileno(), self._accept, listening)
 
     async def _admit(self, connection: socket.socket, pid: int) -> None:
         counted = [connection.family]

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import re
+import resource
 import socket
 import subprocess
 import time
@@ -307,6 +309,30 @@ def test_a_million_small_things_are_refused_before_they_are_made(doctor: ApiLab,
     assert memory(doctor) - start < 5 * 1024
 
 
+def test_without_a_descriptor_left_it_waits(doctor: ApiLab) -> None:
+    """It does not spin meanwhile, and goes on by itself."""
+    doctor.ask("GET", "/v1/info")
+    pid = doctor.daemon.process.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (descriptors(doctor), hard))
+    try:
+        with doctor.tcp() as waiting:
+            used = processor(pid)
+            time.sleep(2)
+            assert processor(pid) - used < 0.3
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+            waiting.settimeout(20)
+            assert doctor.ask("GET", "/v1/info").status == 200
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def processor(pid: int) -> float:
+    """Seconds that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_one_site_cannot_take_all_listeners(doctor: ApiLab) -> None:
     wanted: dict[str, str | None] = {"Content-Type": None, "Content-Length": None}
     line = {"method": "GET", "path": "/v1/events"}
@@ -396,8 +422,6 @@ def test_other_users_hear_nothing(doctor: ApiLab) -> None:
 
 @pytest.mark.parametrize(("address", "asked"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1")])
 def test_the_kernel_names_the_user(address: str, asked: str) -> None:
-    import os
-
     from cpxd.api import peer
 
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as listening:
