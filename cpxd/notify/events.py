@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -38,6 +38,10 @@ class Event:
     body: Text
     command: tuple[str, ...] = ()
     urgent: bool = False
+
+    def about(self, reader: str) -> Event:
+        """The same, whose command names the card among others."""
+        return replace(self, command=(*self.command, "--reader", reader))
 
 
 _UNBLOCK = Text("Cliquez pour la débloquer, avec le code à 8 chiffres.", "Click to unblock it, with the code of 8 digits.")

@@ -84,8 +84,9 @@ class Notifier:
             valid_until=min(ends, default=None),
             revoked=await asyncio.to_thread(self._revoked, [certificate.der for certificate in certificates]),
         )
+        several = sum(other.present for other in self._hub.slots) > 1
         for event in self._told.new(view, datetime.now(UTC).astimezone().date()):
-            await self._desktop.tell(event)
+            await self._desktop.tell(event.about(slot.reader) if several else event)
 
     def _revoked(self, certificates: list[bytes]) -> bool:
         try:

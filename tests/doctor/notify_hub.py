@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hub with a notifier on it, in a process of its own inside a lab. Prints the kind of each event that would be shown."""
+"""A hub with a notifier on it, in a process of its own inside a lab. Prints the kind of each event that would be shown,
+and what its command is given."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from cpxd.service.hub import Hub
 
 class Printed(Desktop):
     async def tell(self, event: Event) -> bool:
-        print(event.kind, flush=True)
+        print(event.kind, *event.command[1:], flush=True)
         return True
 
 

@@ -142,6 +142,23 @@ def test_the_notifier_tells_once_an_event(lab: Lab, tmp_path: Path) -> None:
         process.stdout.close()
 
 
+def test_a_click_opens_what_is_about_the_card_that_was_told_of() -> None:
+    script = Path(__file__).with_name("notify_hub.py")
+    with Lab(["cps-medecin:cps3"], slots=2) as two:
+        two.insert(1, card("cps-pin-bloque"))
+        process = subprocess.Popen(
+            [sys.executable, script], env={**os.environ, **two.env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            assert process.stdout.readline() == "blocked --reader cpx-sim 00 01\n"
+        finally:
+            process.stdin.close()
+            process.wait(10)
+            process.stdout.close()
+
+
 def test_json_of_watch_is_one_object_a_line(lab: Lab) -> None:
     lab.insert(0, card())
     process = subprocess.Popen(
