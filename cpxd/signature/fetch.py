@@ -10,9 +10,9 @@ import urllib.request
 from collections.abc import Callable
 from http.client import HTTPMessage
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from cpxd.text import tr
+from cpxd.text import printable, tr
 
 MAX_ANSWER = 32 << 20  # bytes: the CRL of a large authority
 _CHUNK = 1 << 16
@@ -20,7 +20,10 @@ _TRICKLE = 6
 
 
 class FetchError(Exception):
-    """No answer that can be used. `str()` is a short reason in the person's language."""
+    """No answer that can be used. `str()` is a short reason in the person's language, on one line whatever the server said."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(printable(reason))
 
 
 class _NoOtherScheme(urllib.request.HTTPRedirectHandler):
@@ -90,6 +93,9 @@ def offline(url: str, body: bytes | None = None, kind: str = "") -> bytes:
 
 
 def _check(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = SplitResult("", "", "", "", "")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise FetchError(tr(f"adresse refusée : {url}", f"refused address: {url}"))

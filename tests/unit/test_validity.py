@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -26,6 +28,7 @@ from cpxd.record.model import Card, CardRecord, Holder
 from cpxd.revocation import Answer
 from cpxd.revocation.store import Cache, lists_in
 from cpxd.service.validity import Opposition, Validity, as_json, dates, of_card
+from cpxd.signature.fetch import FetchError, Network
 
 SCHEMA = json.loads((Path(cpxd.__file__).parent / "schema" / "validity.schema.json").read_text(encoding="utf-8"))
 LOST = x509.ReasonFlags.key_compromise
@@ -239,6 +242,33 @@ def test_what_a_hostile_server_sends_is_not_kept(
     found = asked.answer(leaf(1))
     assert found.state == "unknown" and found.why is not None and f"{SITE}/CA.crl" in found.why.fr
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "http://a b/", "http://é/", "http:///x", "file:///etc/passwd", "http://\x1b[31m/"]
+)
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(FetchError) as caught:
+        Network(1, "http://127.0.0.1:1")(address)
+    assert str(caught.value).isprintable()
+
+
+def test_a_server_that_speaks_something_else() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            link = server.accept()[0]
+            with link:
+                link.recv(1000)
+                link.sendall(b"\x1b[31m\x00 220 mail\r\n\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        with pytest.raises(FetchError) as caught:
+            Network(5, "none")(f"http://127.0.0.1:{port}/")
+        thread.join(10)
+    assert str(caught.value).isprintable()
 
 
 def test_nothing_is_fetched_unless_allowed(trusted: Path, tmp_path: Path, proxies: Callable[[dict[str, object]], Proxy]) -> None:
