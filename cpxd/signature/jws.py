@@ -62,7 +62,7 @@ def looks_like(content: bytes) -> bool:
 def verify(content: bytes) -> JwsPart:
     """Check a compact JWS by the certificate in its x5c. Raises BadSignature."""
     try:
-        head, payload, value = content.removesuffix(b"\n").split(b".")
+        head, payload, value = content.strip(b" \t\r\n").split(b".")
         header = json.loads(_decode(head), object_pairs_hook=_once)
         if header["alg"] in _OTHER_ALGORITHMS:
             raise unusual(header["alg"])

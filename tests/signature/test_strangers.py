@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
 import subprocess
 from datetime import UTC, datetime
@@ -324,3 +326,24 @@ def test_a_certified_document_is_signed_without_a_trace_on_it(plain: SoftSigner,
     with pytest.raises(errors.BadDocument, match="--invisible"):
         pades.sign(certified, plain, appearance=_LOOK)
     assert [found.broken for found in read(pades.sign(certified, plain), None)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"typ": "JOSE", "sigT": "2026-11-30T00:00:00Z"}, "valid"),
+        ({"alg": "ES256"}, "indeterminate"),
+        ({"x5c": None, "kid": "1"}, "indeterminate"),
+        ({"alg": "none"}, "invalid"),
+    ],
+    ids=str,
+)
+def test_jws_of_other_libraries(plain: SoftSigner, exported: Path, tmp_path: Path, more: dict[str, Any], expected: str) -> None:
+    """Other names in the header are theirs (RFC 7515 §4.3); a line end comes with a text file."""
+    header = {"alg": "RS256", "x5c": [base64.b64encode(plain.certificate).decode()], **more}
+    head = json.dumps({name: value for name, value in header.items() if value is not None})
+    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (head.encode(), b"bonjour"))
+    value = base64.urlsafe_b64encode(plain.sign(hashlib.sha256(signed).digest())).rstrip(b"=")
+    for end in (b"", b"\n", b"\r\n"):
+        (tmp_path / "a.jws").write_bytes(signed + b"." + value + end)
+        assert verify(tmp_path / "a.jws", exported).verdict == expected
