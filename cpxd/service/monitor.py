@@ -18,6 +18,7 @@ Seen = Callable[[list[ReaderState] | None], None]  # on the loop; None: no door 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds between two tries to reach a service that is away
 _SPURIOUS = 0.05
 _SETTLED = 0.5
+_STOPPING = 1.5
 
 
 class Monitor:
@@ -88,6 +89,11 @@ class _Watch:
     def stop(self) -> None:
         self._stopped.set()
         self._again.set()
+        waker = threading.Thread(target=self._wake, name="waker", daemon=True)  # SCardCancel waits for a pcscd that hangs
+        waker.start()
+        waker.join(_STOPPING)
+
+    def _wake(self) -> None:
         for _ in range(20):  # a cancel that comes just before the thread rests is lost
             if (door := self._door) is not None:
                 with contextlib.suppress(Exception):

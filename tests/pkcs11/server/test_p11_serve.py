@@ -69,6 +69,17 @@ def test_sigterm_from_who_held_it_back_at_the_start(lab: Lab, short: Path) -> No
         assert daemon.process.wait(10) == 0
 
 
+def test_sigterm_while_pcscd_hangs(lab: Lab, short: Path) -> None:
+    with Daemon(lab, folder=short) as daemon, daemon.client() as client:
+        assert client.GetSlotList(0, 16)
+        os.kill(pid := lab.pcscd_pid, signal.SIGSTOP)
+        try:
+            daemon.process.send_signal(signal.SIGTERM)
+            assert daemon.process.wait(20) == 0
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_sigterm_ends_logins(lab: Lab, fresh: Daemon, short: Path) -> None:
     with Daemon(lab, folder=short) as daemon, daemon.client() as client:
         client.login(client.open(0))
