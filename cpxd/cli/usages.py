@@ -63,7 +63,8 @@ def lines(found: tuple[Match, ...]) -> list[str]:
 def _sheet(match: Match) -> Iterator[str]:
     title = f"{match.sheet.holder} ({match.sheet.card})"
     if match.situations:
-        title += tr(" – situation ", " – situation ") + ", ".join(map(str, match.situations))
+        many = "s" if len(match.situations) > 1 else ""
+        title += f" – situation{many} {', '.join(map(str, match.situations))}"
     yield title
     if match.doubt is not None:
         yield tr(f"  fiche possible : {match.doubt}", f"  possible sheet: {match.doubt}")
