@@ -20,8 +20,11 @@ home="$prefix/lib/cpxd"
 bin="${BIN:-$prefix/bin/cpxd}"
 
 fill() { # TEMPLATE TARGET: whole or not at all
+  local text program=${bin//%/%%} # as systemd wants it
+  text=$(<"$here/packaging/$1")
+  text=${text//@BIN@/"$program"}
   mkdir -p "$(dirname "$2")"
-  sed -e "s|@BIN@|$bin|" -e "s|@MODULE@|$module|" "$here/packaging/$1" >"$2.new"
+  printf '%s\n' "${text//@MODULE@/"$module"}" >"$2.new"
   chmod 0644 "$2.new"
   mv "$2.new" "$2"
   echo "$2"
@@ -40,7 +43,7 @@ program() { # built from a copy: the checkout may be somebody else's, and hold w
   trap 'rm -rf "$work"' EXIT
   cp -r "$here"/{pyproject.toml,setup.py,README.md,LICENSE,cpxd,simulator} "$work"
   "${PYTHON:-/usr/bin/python3}" -m venv "$dest$home"
-  "$dest$home/bin/python" -m pip install -q --disable-pip-version-check "$work[desktop]"
+  "$dest$home/bin/python" -m pip install -q --disable-pip-version-check "${work}[desktop]"
   [ -z "$dest" ] || grep -rlIF "$dest$home" "$dest$home/bin" "$dest$home/pyvenv.cfg" | xargs -r -d '\n' sed -i "s|$dest$home|$home|g"
   mkdir -p "$dest$(dirname "$bin")"
   ln -sfn "$home/bin/cpxd" "$dest$bin"

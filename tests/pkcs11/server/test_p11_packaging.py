@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -62,6 +63,22 @@ def test_systemd_takes_the_units(written: dict[str, Path]) -> None:
     assert done.returncode == 0 and "cpxd" not in done.stderr, done.stderr
 
 
+def test_a_home_with_odd_characters(tmp_path: Path) -> None:
+    home = tmp_path / "Anne & Élise 100%"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "cpxd").write_text("#!/bin/sh\necho module.so\n")
+    (home / "bin" / "cpxd").chmod(0o755)
+    install("files", tmp_path, PREFIX=home, UNITS=home / "units", MODULES=home / "modules")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--user", "--man=no", home / "units" / "cpxd.service", home / "units" / "cpxd.socket"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    assert done.returncode == 0 and "cpxd" not in done.stderr, done.stderr
+
+
 def test_the_socket_starts_the_service(written: dict[str, Path], lab: Lab, short: Path) -> None:
     """As systemd does it: the socket of the one unit, passed under its name to the command of the other."""
     listen, service = unit(written["cpxd.socket"])["Socket"], unit(written["cpxd.service"])["Service"]
@@ -75,7 +92,9 @@ def test_the_socket_starts_the_service(written: dict[str, Path], lab: Lab, short
         told.bind(str(short / "notify"))
         program = ["systemd-socket-activate", "-l", str(path), f"--fdname={listen['FileDescriptorName']}"]
         kept = [f"-E{name}={value}" for name, value in environment.items() if name.startswith(("XDG_", "PCSC", "CPX_"))]
-        process = subprocess.Popen([*program, *kept, *service["ExecStart"].split()], env=environment, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*program, *kept, *shlex.split(service["ExecStart"])], env=environment, stderr=subprocess.DEVNULL
+        )
         try:
             for _ in range(200):
                 if path.exists():
@@ -122,7 +141,7 @@ def test_a_package_is_made_in_a_folder_of_its_own(tmp_path: Path) -> None:
     assert len(files) > 8 and all(path.stat().st_mode & (0o055 if path.is_dir() else 0o044) for path in files)
     assert (staged / "opt/cpxd/bin/cpxd").readlink() == Path("/opt/cpxd/lib/cpxd/bin/cpxd")
     assert (staged / "opt/cpxd/lib/cpxd/bin/cpxd").read_text() == "#!/opt/cpxd/lib/cpxd/bin/python\n"
-    assert "ExecStart=/opt/cpxd/bin/cpxd serve" in (staged / "opt/units/cpxd.service").read_text()
+    assert 'ExecStart="/opt/cpxd/bin/cpxd" serve' in (staged / "opt/units/cpxd.service").read_text()
     assert "module: /opt/cpxd/lib/cpxd/bin/module.so" in (staged / "opt/modules/cpxd.module").read_text()
     said = notes.read_text().split()
     assert any(word.endswith("[desktop]") for word in said), "without dbus-fast a screen that is locked ends no login"
