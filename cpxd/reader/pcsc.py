@@ -185,6 +185,7 @@ def _reader_state(name: str, state: int, atr: bytes) -> ReaderState:
 
 def _known_state(state: ReaderState) -> int:
     flags = scard.SCARD_STATE_PRESENT if state.present else scard.SCARD_STATE_EMPTY
+    flags |= scard.SCARD_STATE_MUTE if state.mute else 0
     flags |= (scard.SCARD_STATE_INUSE if state.in_use else 0) | (scard.SCARD_STATE_EXCLUSIVE if state.exclusive else 0)
     return (state.events << 16) | int(flags)
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from simulator.foreign import ForeignCard
 from simulator.lab import Lab
 
 LATENCY = Path(__file__).parents[2] / "bench" / "latency.py"
@@ -47,7 +48,8 @@ def idle_wakes(lab: Lab) -> int:
 
 
 def test_the_daemon_sleeps_with_pcsc_readers() -> None:
-    with Lab(["cps-medecin:cps3"], slots=2, daemon=True) as lab:  # a card, and an empty slot
+    with Lab(["cps-medecin:cps3"], slots=3, daemon=True) as lab:  # a card, a mute one, and an empty slot
+        lab.insert(1, ForeignCard(""))
         assert idle_wakes(lab) == 0
 
 
