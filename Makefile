@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 C_SOURCES := $(wildcard cpxd/*.c cpxd/*.h cpxd/_apdu_build.py simulator/driver/*.c simulator/driver/*.h simulator/galss/*.c simulator/galss/*.h simulator/usb/*.c cpxd/pkcs11/module/*.c cpxd/pkcs11/module/*.h cpxd/pkcs11/module/*.map)
 PYTHON_OWN := cpxd simulator tests bench tools clients setup.py
 C_OWN := $(filter %.c,$(C_SOURCES))
-C_WARNINGS := -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -Wstrict-prototypes -Werror
+C_WARNINGS := -std=c11 -Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wundef -Wstrict-prototypes -Werror -pedantic
 
 .PHONY: run test check bench conformance soak fuzz asan install uninstall build packages test-packages fuzz-packages clean
 .DELETE_ON_ERROR:
