@@ -143,12 +143,17 @@ def _lab(options: argparse.Namespace) -> int:
     if not options.command:
         raise UsageError("il manque « -- COMMANDE »", "'-- COMMAND' is missing")
     from simulator import command, faults, source
-    from simulator.usb import Terminal, total
+    from simulator.pcscd import MAX_SLOTS
+    from simulator.usb import Terminal
 
     usb = [Terminal(name, count) for name, count in options.usb]
-    slots = total(usb) if usb else options.slots or max(1 if options.galss else 4, len(options.card))
-    if len(options.card) > slots:
-        raise UsageError(f"cartes : {len(options.card)}, lecteurs : {slots}", f"cards: {len(options.card)}, readers: {slots}")
+    slots = sum(count for _, count in options.usb) or options.slots or max(1 if options.galss else 4, len(options.card))
+    if len(options.card) > slots or slots > MAX_SLOTS:
+        given = len(options.card)
+        raise UsageError(
+            f"cartes : {given}, lecteurs : {slots} ({MAX_SLOTS} au plus)",
+            f"cards: {given}, readers: {slots} (at most {MAX_SLOTS})",
+        )
     if options.vpcd and options.pinpad:
         raise UsageError("vpcd n'a pas de clavier", "vpcd has no PIN pad")
     if options.galss and (options.vpcd or options.pinpad):

@@ -104,6 +104,8 @@ def test_version_and_help() -> None:
         (["lab", "--card", "cpa", "--fault", "0:boom@1", "--", "true"], 2),
         (["lab", "--card", "cpa", "--fault", "1:mute@1", "--", "true"], 2),
         (["lab", "--card", "cpa", "--fault", "mute@1", "--", "true"], 2),
+        (["lab", *["--card", "cpa"] * 17, "--", "true"], 2),
+        (["lab", "--usb", "A*16", "--usb", "B", "--", "true"], 2),
         (["lab", "--pad-pin", "1234", "--", "true"], 2),
         (["lab", "--card", "cpa", "--card", "cpa:cps3", "--state", "never-made", "--", "true"], 2),
         (["lab", "--pinpad", "--pad-pin", "12a4", "--", "true"], 2),
