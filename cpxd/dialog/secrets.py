@@ -19,7 +19,9 @@ _REASONS = {
     "no-terminal": Text("pas de terminal", "no terminal"),
     "cancelled": Text("saisie abandonnée", "entry given up"),
     "busy": Text("le terminal est déjà utilisé", "the terminal is in use"),
-    "memory": Text("mémoire protégée refusée par le système", "the system refuses locked memory"),
+    "memory": Text(
+        "mémoire protégée refusée par le système, limite « ulimit -l »", "the system refuses locked memory, limit “ulimit -l”"
+    ),
     "system": Text("lecture impossible", "cannot be read"),
 }
 
