@@ -16,7 +16,7 @@ from cpxd.signature.evidence import Evidence
 from cpxd.signature.pades import MAX_PDF, reader_of
 from cpxd.signature.reading import failed, of_part, stamp_of
 from cpxd.signature.report import Found
-from cpxd.signature.signeddata import BadSignature, verify_signed_data
+from cpxd.signature.signeddata import BadSignature, unusual, verify_signed_data
 from cpxd.signature.timestamp import Stamp
 from cpxd.text import Text
 
@@ -52,11 +52,22 @@ def read_pdf(content: bytes) -> tuple[Found, ...]:
         items = list(reader.embedded_signatures)
         last = max((n for n, item in enumerate(items) if not _is_stamp(item)), default=-1)
         found = [_read(content, item, is_last=number >= last) for number, item in enumerate(items)]
-        return tuple(replace(one, doubts=one.doubts + doubts) for one in _with_archive(reader, found))
+        told = tuple(replace(one, doubts=one.doubts + doubts) for one in _with_archive(reader, found))
+        return told + _of_other_kinds(reader)
     except Exception as error:  # a broken PDF makes pyHanko stumble in a dozen ways
         if b"/ByteRange" not in content:
             return ()
         return (Found(NAME, f"{type(error).__name__}: {str(error)[:80]}"),)
+
+
+def _of_other_kinds(reader: PdfFileReader) -> tuple[Found, ...]:
+    """Signatures that pyHanko passes over: of kinds that PDF 2.0 has given up, with SHA-1 all of them."""
+    from pyhanko.sign.fields import SigSeedSubFilter, enumerate_sig_fields
+
+    known = {kind.value for kind in SigSeedSubFilter}
+    fields = enumerate_sig_fields(reader, filled_status=True)
+    kinds = [str(value.get_object().get("/SubFilter", "?")) for _, value, _ in fields]
+    return tuple(failed("PDF", unusual(kind.lstrip("/"))) for kind in kinds if kind not in known)
 
 
 def _reader(content: bytes) -> tuple[PdfFileReader, tuple[Text, ...]]:

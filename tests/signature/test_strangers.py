@@ -318,6 +318,15 @@ def test_pdf_signed_by_poppler(folder: Path, exported: Path, judges: Judges, tmp
     assert verify(tmp_path / "out.pdf", exported).verdict == "invalid"
 
 
+@pytest.mark.parametrize("kind", [b"/adbe.pkcs7.sha1", b"/adbe.x509.rsa_sha1"])
+def test_pdf_signatures_of_old_kinds_are_not_passed_over(plain: SoftSigner, kind: bytes) -> None:
+    signed = pades.sign(pades.sign(documents.pdf("Ordonnance"), plain), plain)
+    place = signed.rindex(b"/ETSI.CAdES.detached")
+    old = signed[:place] + kind.ljust(20) + signed[place + 20 :]
+    *_, found = read(old, None)
+    assert found.unjudged is not None and kind[1:].decode() in found.unjudged.fr
+
+
 def test_a_certified_document_is_signed_without_a_trace_on_it(plain: SoftSigner, tmp_path: Path, exported: Path) -> None:
     """A mark on a page would end the author's signature."""
     writer = IncrementalPdfFileWriter(BytesIO(documents.pdf("Ordonnance")))
