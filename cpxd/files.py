@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from cpxd.errors import BadFile
@@ -117,6 +119,22 @@ def write_new(path: Path, content: bytes, *, mode: int | None = None) -> None:
             raise
     except OSError as error:
         raise BadFile(file=path, reason=reason(error)) from None
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One of our processes (and threads) at a time; what waits, waits. A folder that is not there is made. Raises BadFile."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadFile(file=folder, reason=reason(error)) from None
+    try:
+        with contextlib.suppress(OSError):  # a network's file system may lock no folder: then nobody waits
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _umask() -> int:

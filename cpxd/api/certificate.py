@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cpxd import errors
 from cpxd.config import state_home
-from cpxd.files import reason
+from cpxd.files import alone, reason
 from cpxd.text import tr
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def ensure(now: datetime | None = None) -> Path:
     moment = now or datetime.now(UTC)
     where = path()
     if not _good(where, moment):
-        _write(where, _made(moment))
+        with alone(where.parent):  # the service and a command may both find none
+            if not _good(where, moment):
+                _write(where, _made(moment))
     return where
 
 
@@ -48,6 +50,8 @@ def forget() -> None:
     """The key with it; the service makes another one for who connects next. Raises BadFile."""
     try:
         path().unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # other things are in it
+            path().parent.rmdir()
     except OSError as error:
         raise errors.BadFile(file=path(), reason=reason(error)) from None
 
@@ -141,7 +145,6 @@ def _made(now: datetime) -> bytes:
 def _write(where: Path, content: bytes) -> None:
     new = where.with_name(f".{where.name}.{os.getpid()}")
     try:
-        where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if where.is_dir():
             raise errors.BadFile(file=where, reason=tr("c'est un dossier", "it is a folder"))
         with contextlib.suppress(FileNotFoundError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from cpxd.browsers import nss, overrides
 from cpxd.browsers.kept import Kept, content
 from cpxd.browsers.nss import Database
 from cpxd.config import state_home
-from cpxd.files import reason
+from cpxd.files import alone, reason
 
 _OVERRIDES = "cert_override.txt"
 _SHARED = ".pki/nssdb"
@@ -40,7 +39,6 @@ _LOCKS = (
     "snap/*/common/*/SingletonLock",
     ".var/app/*/config/*/SingletonLock",
 )
-_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -59,34 +57,36 @@ def record() -> Path:
 
 def register(home: Path, leaf: bytes, port: int) -> Iterator[Told]:
     """Every browser of this user, one after the other; again: only what is missing. Raises MissingProgram, BadFile."""
-    kept = Kept(record())
-    old = _tell(kept, leaf, port)
-    _make_shared(home, kept)
-    for database in nss.databases(home):
-        yield _told(home, database, kept, leaf, old)
+    with alone(record().parent):
+        kept = Kept(record())
+        old = _tell(kept, leaf, port)
+        _make_shared(home, kept)
+        for database in nss.databases(home):
+            yield _told(home, database, kept, leaf, old)
 
 
 def follow(home: Path, leaf: bytes, port: int) -> bool:
     """The certificate, or the port, is another one: tell those that were told of the old one. Whether there was need."""
-    with _ONE_AT_A_TIME:
-        return _follow(home, leaf, port)
-
-
-def _follow(home: Path, leaf: bytes, port: int) -> bool:
-    kept = Kept(record())
-    before = dict(kept.told)
-    old = _tell(kept, leaf, port)
-    if not kept.known or kept.told == before:
-        return False
-    for database in nss.databases(home):
-        if str(database.folder) in kept.databases:
-            _told(home, database, kept, leaf, old)
-    kept.save()
-    return True
+    with alone(record().parent):
+        kept = Kept(record())
+        before = dict(kept.told)
+        old = _tell(kept, leaf, port)
+        if not kept.known or kept.told == before:
+            return False
+        for database in nss.databases(home):
+            if str(database.folder) in kept.databases:
+                _told(home, database, kept, leaf, old)
+        kept.save()
+        return True
 
 
 def unregister(home: Path) -> Iterator[Told]:
     """What `register` has changed is as it was. Raises MissingProgram, BadFile."""
+    with alone(record().parent):
+        yield from _unregister(home)
+
+
+def _unregister(home: Path) -> Iterator[Told]:
     kept = Kept(record())
     for database in nss.databases(home):
         try:

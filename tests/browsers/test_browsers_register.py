@@ -211,6 +211,18 @@ def test_an_open_browser_and_a_database_with_a_password(home: Home) -> None:
     assert registration.knows(nss.read(home.path, profile), certificate.leaf(), PORT)
 
 
+def test_two_at_once(home: Home) -> None:
+    """A command and the service, or two commands: neither has a certificate of its own, neither forgets what was there."""
+    folders = (home.profile(), home.shared())
+    before = home.looks(*folders)
+    command = [CPXD, "register", "--browsers"]
+    both = [subprocess.Popen(command, env=home.env, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [one.wait(60) for one in both] == [0, 0]
+    assert home.cpxd("register", "--browsers").count("✓") == 0
+    home.cpxd("unregister")
+    assert home.looks(*folders) == before and not certificate.path().parent.exists()
+
+
 def test_a_profile_that_cannot_be_written(home: Home) -> None:
     """In a mount namespace, since root may write anywhere: the reason in words, nothing done by half, nothing to undo."""
     profile, shared = home.profile(), home.shared()
