@@ -23,7 +23,6 @@ _REASONS = {
     errno.ENOTDIR: Text("un nom du chemin n'est pas un dossier", "a part of the path is no folder"),
     errno.ENOSPC: Text("plus de place sur le disque", "no space left on the disk"),
     errno.EDQUOT: Text("quota de disque atteint", "disk quota reached"),
-    errno.EFBIG: Text("fichier trop gros", "file too large"),
     errno.EROFS: Text("disque en lecture seule", "read-only disk"),
     errno.EFBIG: Text("trop gros", "too large"),
     errno.ENAMETOOLONG: Text("nom trop long", "name too long"),
