@@ -150,7 +150,7 @@ def _unknown(path: Path, key: str) -> BadConfig:
 
 def _checked(path: Path, section: str, key: str, value: object) -> object:
     name = f"{section}_{key}"
-    if _TYPES[name] is float and type(value) is int:
+    if _TYPES[name] is float and type(value) is int and abs(value) < 1 << 32:  # no float is as large as any integer
         value = float(value)
     if type(value) is not _TYPES[name] or not _allowed(name, value):
         raise BadConfig(file=path, reason=tr(f"valeur refusée pour « {section}.{key} »", f"bad value for “{section}.{key}”"))

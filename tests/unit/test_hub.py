@@ -159,6 +159,8 @@ def test_run_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("[login]\nidle = true\n", False),
         ('[login]\non_removal = "lock"\n', True),
         ('[login]\non_removal = "explode"\n', False),
+        ("[revocation]\nwait = 20\n", True),
+        pytest.param(f"[revocation]\nwait = {'9' * 400}\n", False, id="too large for a float"),
     ],
 )
 def test_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, good: bool) -> None:
