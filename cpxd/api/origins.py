@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from cpxd import errors, log
 from cpxd.config import config_home
-from cpxd.files import reason
+from cpxd.files import alone, reason
 from cpxd.text import Text, tr
 
 MACHINE_FOLDER = Path("/etc/cpxd/origins.d")  # files *.list, one origin a line, # comments; root's alone
@@ -77,19 +77,21 @@ def add(origin: str) -> bool:
                 f"“{origin}” is no origin: https://name[:port], lower case, no accents (xn--…), nothing after it",
             )
         )
-    known = _person_list()
-    if origin in known.origins:
-        return False
-    _write([*known.lines, origin])
+    with alone(person_file().parent):
+        known = _person_list()
+        if origin in known.origins:
+            return False
+        _write([*known.lines, origin])
     return True
 
 
 def remove(origin: str) -> bool:
     """Whether it was there. Raises BadFile."""
-    known = _person_list()
-    if origin not in known.origins:
-        return False
-    _write([line for line in known.lines if _meant(line) != origin])
+    with alone(person_file().parent):
+        known = _person_list()
+        if origin not in known.origins:
+            return False
+        _write([line for line in known.lines if _meant(line) != origin])
     return True
 
 
@@ -149,7 +151,6 @@ def _write(lines: list[str]) -> None:
     path = person_file()
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.suppress(FileNotFoundError):
             new.unlink()
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,16 @@ def test_a_list_is_added_to_not_written_anew(home: Path) -> None:
         with pytest.raises(BadFile):
             change("https://new.example")
     assert path.read_bytes() == before and not origins.allowed(SITE)
+
+
+def test_sites_that_are_allowed_at_once(home: Path) -> None:
+    sites = [f"https://s{number}.example" for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(origins.add, sites)) == [True] * 20
+    assert sorted(origins.by_person()) == sorted(sites)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(origins.remove, sites)) == [True] * 20
+    assert origins.by_person() == []
 
 
 def test_consents_survive_nonsense(home: Path) -> None:
