@@ -179,7 +179,11 @@ def _read_xml(content: bytes, beside: DigestOf | None) -> tuple[Found, ...]:
     if name == "XAdES" and next(root.iter(xades.QUALIFYING), None) is None:
         name = "XML-DSig"
     if len(signatures) > 1:
-        return (Found(name, "several ds:Signature"),)
+        why = Text(
+            "plusieurs signatures dans un document XML : non pris en charge",
+            "several signatures in an XML document: not supported",
+        )
+        return (Found(name, unjudged=why),)
     try:
         return (_read_signature(signatures[0], name, beside),)
     except (BadSignature, BadXml) as error:
