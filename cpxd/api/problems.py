@@ -133,4 +133,4 @@ def _filled(sentence: str, details: Mapping[str, object], language: Language) ->
     """Details too have a text in each language, where they are words."""
     pairs = {name: value.pair if isinstance(value, Said) else value for name, value in details.items()}
     words = {name: getattr(value, language) if isinstance(value, Text) else value for name, value in pairs.items()}
-    return printable(sentence.format_map(_Unknown({name: printable(value) for name, value in words.items()})))
+    return printable(sentence.format_map(_Unknown({name: str(value) for name, value in words.items()})))

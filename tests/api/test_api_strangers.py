@@ -14,7 +14,7 @@ from simulator.foreign import ForeignCard
 
 CARDS = {
     "CPS2ter": ("3BAC00402A001225006480820212009000", "CPX-125", "demandez une nouvelle carte"),
-    "Vitale": ("3B751300004309EA9000", "CPX-104", "Vitale"),
+    "Vitale": ("3B751300004309EA9000", "CPX-104", "n'est pas une carte CPx mais une carte Vitale."),
 }
 
 
