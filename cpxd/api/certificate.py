@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from cpxd import errors
 from cpxd.config import state_home
-from cpxd.files import alone, reason
-from cpxd.text import tr
+from cpxd.files import alone, reason, write_new
 
 if TYPE_CHECKING:
     import ssl
@@ -42,7 +41,7 @@ def ensure(now: datetime | None = None) -> Path:
     if not _good(where, moment):
         with alone(where.parent):  # the service and a command may both find none
             if not _good(where, moment):
-                _write(where, _made(moment))
+                write_new(where, _made(moment), mode=0o600)
     return where
 
 
@@ -140,24 +139,3 @@ def _made(now: datetime) -> bytes:
         builder = builder.add_extension(extension, critical)
     certificate = builder.sign(key, hashes.SHA256())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
-
-
-def _write(where: Path, content: bytes) -> None:
-    new = where.with_name(f".{where.name}.{os.getpid()}")
-    try:
-        if where.is_dir():
-            raise errors.BadFile(file=where, reason=tr("c'est un dossier", "it is a folder"))
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(where)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise errors.BadFile(file=where, reason=reason(error)) from None

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
@@ -13,7 +12,7 @@ from typing import BinaryIO
 
 from cpxd import errors, log
 from cpxd.config import config_home
-from cpxd.files import alone, reason
+from cpxd.files import alone, reason, write_new
 from cpxd.text import Text, tr
 
 MACHINE_FOLDER = Path("/etc/cpxd/origins.d")  # files *.list, one origin a line, # comments; root's alone
@@ -148,20 +147,4 @@ def _meant(line: str) -> str:
 
 
 def _write(lines: list[str]) -> None:
-    path = person_file()
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write("".join(f"{line}\n" for line in lines))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise errors.BadFile(file=path, reason=reason(error)) from None
+    write_new(person_file(), "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"), mode=0o600)
