@@ -51,7 +51,8 @@ def validity(start: date | None, end: date, today: date) -> str:
     if left < 0:
         return text + tr(" – EXPIRÉE : demandez une nouvelle carte", " – EXPIRED: ask for a new card")
     if left <= WARN_DAYS:
-        return text + tr(f" – expire dans {left} jours", f" – expires in {left} days")
+        soon = {0: tr("aujourd'hui", "today"), 1: tr("demain", "tomorrow")}.get(left)
+        return text + tr(" – expire ", " – expires ") + (soon or tr(f"dans {left} jours", f"in {left} days"))
     return text
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from cpxd.card.session import CodeStates
 from cpxd.cli.common import add_codes, add_json, add_reader, consent, open_card, show_json
 from cpxd.errors import Exit
-from cpxd.record.sdo import PinState
 from cpxd.service import codes
 from cpxd.text import tr, tries
 
@@ -85,7 +84,7 @@ def lines(states: CodeStates | None) -> list[str]:
                 "Codes               none: the card is read without contact; for the rest, insert it into a slot",
             )
         ]
-    return [_pin_line(states), _unblock_line(states.unblock)]
+    return [_pin_line(states), _unblock_line(states)]
 
 
 def _pin_line(states: CodeStates) -> str:
@@ -103,11 +102,13 @@ def _pin_line(states: CodeStates) -> str:
     return tr("Code porteur        ", "PIN                 ") + str(tries(state.tries_left))
 
 
-def _unblock_line(state: PinState) -> str:
+def _unblock_line(states: CodeStates) -> str:
+    name, state = tr("Code de déblocage   ", "Unblock code        "), states.unblock
     if state.blocked:
-        return tr(
-            "Code de déblocage   bloqué : la carte doit être remplacée en cas de blocage",
-            "Unblock code        blocked: the card must be replaced if the PIN gets blocked",
+        later = tr(
+            " : si le code porteur se bloque, il faudra une nouvelle carte", ": a new card will be needed if the PIN gets blocked"
         )
-    uses = "" if state.uses_left is None else tr(f", {state.uses_left} utilisations", f", {state.uses_left} uses")
-    return tr("Code de déblocage   ", "Unblock code        ") + str(tries(state.tries_left)) + uses
+        return name + tr("bloqué", "blocked") + ("" if states.pin.blocked else later)
+    left, plural = state.uses_left, "s" * (state.uses_left != 1)
+    uses = "" if left is None else tr(f", {left} utilisation{plural}", f", {left} use{plural}")
+    return name + str(tries(state.tries_left)) + uses
