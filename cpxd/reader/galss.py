@@ -26,7 +26,6 @@ from cpxd.reader import galssini
 from cpxd.reader.galsslib import (
     ABSENT,
     ON,
-    POWER_ON,
     PRESENCE,
     WITHDRAW,
     Answer,
@@ -199,7 +198,7 @@ class GalssDoor:
                 known.busy = True
                 return
             try:
-                known.powered(session.order(POWER_ON), ours=False)
+                known.powered(session.power(), ours=False)
             except errors.GalssTrouble:
                 known.powered(Answer(seen.state, seen.counter, b""), ours=False)
 
@@ -303,11 +302,9 @@ class GalssLink(Link):
 
     def _power(self, *, ours: bool) -> None:
         try:
-            answer = self._session.order(POWER_ON)
+            answer = self._session.power()
         except errors.GalssTrouble:
             raise errors.CardMute() from None
-        if not answer.rest:
-            raise errors.CardMute()
         self._seen.powered(answer, ours=ours)
         self._counter, self.atr = answer.counter, answer.rest
         self._session.expect(self._counter)

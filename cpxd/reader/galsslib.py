@@ -30,6 +30,7 @@ _INFORMATION = ("DonneNombreRessources", "DonneTableRessources")
 _MOST_RESOURCES = 255
 ANSWER_WAIT = 10_000  # milliseconds that the terminal may take for one answer
 POWER_ON, WITHDRAW, PRESENCE = 0x14, 0x15, 0x16
+_ATR = 2, 33  # bytes
 ABSENT, OFF, ON = 0, 1, 3
 
 
@@ -172,6 +173,13 @@ class Session:
         _check(int(code), f"Echange {order:02X}")
         said = bytes(core.buffer(room, length[0]))
         return Answer(said[1], said[2], said[3:])
+
+    def power(self) -> Answer:
+        """Power the card, or power it anew: `rest` is its ATR. GalssTrouble for what is none (ISO/IEC 7816-3, 8.1) too."""
+        answer = self.order(POWER_ON)
+        if not _ATR[0] <= len(answer.rest) <= _ATR[1]:
+            raise trouble(core_lib.APDU_GALSS_MALFORMED, f"Echange {POWER_ON:02X}")
+        return answer
 
     def expect(self, counter: int) -> None:
         """From now on commands are for the card that the terminal counted so."""

@@ -161,6 +161,18 @@ def test_one_terminal_that_does_not_answer_hides_no_other() -> None:
         assert len(run(lab, "readers").splitlines()) == 2
 
 
+@pytest.mark.parametrize("length", [0, 1, 34, 250])
+def test_what_is_no_atr_is_a_mute_card(lab: Lab, length: int) -> None:
+    assert lab.galss is not None
+    slot = lab.galss.slots[0]
+    slot.answer = lambda frame: b"\x00\x03\x63" + b"\x3b" * (length if frame[2] == 0x14 else 0)  # type: ignore[method-assign]
+    try:
+        assert run(lab, "readers").strip() == f"{READER} : mute card (upside down?)"
+        assert "CPX-105" in run(lab, "card", status=14)
+    finally:
+        del slot.answer
+
+
 def test_resources_that_nothing_tells_apart_are_one(lab: Lab) -> None:
     assert lab.galss is not None
     slot, again = lab.galss.slots[0], Slot(1, "CPS", "TRANSPA1", SERIAL, 2.0)
