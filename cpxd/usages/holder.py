@@ -48,6 +48,10 @@ _WHY = {
     "job": Text("la carte ne dit pas le métier de son porteur", "the card does not tell its holder's job"),
     "situation": Text("les situations n'ont pas été lues (code porteur)", "the situations were not read (PIN)"),
     "mode": Text("le guide ne parle pas de ce mode d'exercice", "the guide does not speak of this mode of practice"),
+    "undecoded": Text(
+        "le mode ou le secteur d'exercice de la situation n'a pas pu être décodé",
+        "the mode or the sector of the practice situation could not be decoded",
+    ),
     "none": Text("la carte n'a pas de situation d'exercice", "the card has no practice situation"),
 }
 
@@ -106,24 +110,43 @@ def _practitioner(record: CardRecord, profession: str) -> Iterator[tuple[str, st
     if own is None:
         return
     if record.situations is None:
-        names = [own, _LOCUMS[own]]
-        names += ["medecin_salarie_hors_cds"] if profession == _DOCTOR else []
-        names += ["laboratoire"] if profession in (_DOCTOR, _PHARMACIST) else []
-        yield from ((name, "situation", 0) for name in names if name in sheets())
+        yield from ((name, "situation", 0) for name in _possible(own, profession, None, None))
     elif not record.situations:
         yield own, "none", 0
     for situation in record.situations or ():
-        yield *_practice(own, profession, situation), situation.number
+        mode, sector = _mode_and_sector(situation)
+        by_sector = profession in (_DOCTOR, _PHARMACIST) and mode in (_LIBERAL, _EMPLOYED)
+        if mode is None or (sector is None and by_sector):
+            yield from ((name, "undecoded", situation.number) for name in _possible(own, profession, mode, sector))
+        else:
+            yield *_practice(own, profession, mode, sector), situation.number
 
 
-def _practice(own: str, profession: str, situation: Situation) -> tuple[str, str]:
-    mode = situation.practice_mode.code if situation.practice_mode else None
-    sector = situation.activity_sector.code if situation.activity_sector else None
+def _mode_and_sector(situation: Situation) -> tuple[str | None, str | None]:
+    return (
+        situation.practice_mode.code if situation.practice_mode else None,
+        situation.activity_sector.code if situation.activity_sector else None,
+    )
+
+
+def _possible(own: str, profession: str, mode: str | None, sector: str | None) -> Iterator[str]:
+    """The sheets of a profession that may be the holder's, a mode or a sector that is None being unknown."""
+    yield own
+    if mode is None and _LOCUMS[own] in sheets():
+        yield _LOCUMS[own]
+    if profession == _DOCTOR and mode != _LIBERAL and sector != _HEALTH_CENTRE:
+        yield "medecin_salarie_hors_cds"
+    if profession in (_DOCTOR, _PHARMACIST) and (sector is None or sector in _LABORATORIES):
+        yield "laboratoire"
+
+
+def _practice(own: str, profession: str, mode: str, sector: str | None) -> tuple[str, str]:
+    """Both known, but for the sector where no sheet depends on it."""
     if mode == _LOCUM and _LOCUMS[own] in sheets():
         return _LOCUMS[own], ""
     if sector in _LABORATORIES and profession in (_DOCTOR, _PHARMACIST) and mode in (_LIBERAL, _EMPLOYED):
         return "laboratoire", ""
-    if profession == _DOCTOR and mode == _EMPLOYED and sector is not None and sector != _HEALTH_CENTRE:
+    if profession == _DOCTOR and mode == _EMPLOYED and sector != _HEALTH_CENTRE:
         return "medecin_salarie_hors_cds", ""
     certain = mode == _LIBERAL or (profession == _DOCTOR and mode == _EMPLOYED and sector == _HEALTH_CENTRE)
     return own, "" if certain else "mode"
@@ -133,12 +156,14 @@ def _employee(record: CardRecord, kind: str) -> Iterator[tuple[str, str, int]]:
     anonymous = record.holder.pseudonym is not None
     end = "cde" if kind == "CDE" else "cpe_non_nominative" if anonymous else "cpe_nominative"
     other = "" if kind == "CDE" else "personnel_cpe_anonyme" if anonymous else "assistant_medical"
+    names = [f"ambulancier_{end}", f"taxi_{end}", *([other] if other else [])]
     if record.situations is None:
-        names = [f"ambulancier_{end}", f"taxi_{end}", *([other] if other else [])]
         yield from ((name, "situation", 0) for name in names)
     for situation in record.situations or ():
-        sector = situation.activity_sector.code if situation.activity_sector else None
-        if sector in (_AMBULANCES, _TAXIS):
+        _, sector = _mode_and_sector(situation)
+        if sector is None:
+            yield from ((name, "undecoded", situation.number) for name in names)
+        elif sector in (_AMBULANCES, _TAXIS):
             yield f"{'ambulancier' if sector == _AMBULANCES else 'taxi'}_{end}", "", situation.number
         elif other:
             yield other, "" if anonymous else "job", situation.number

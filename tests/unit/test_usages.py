@@ -112,9 +112,20 @@ def test_a_condition_comes_with_its_words() -> None:
         (record("CPS", "10", ("04", "SA07")), [("medecin_remplacant", (1,), True)]),
         (record("CPS", "10", ("01", "SA01")), [("medecin_salarie_hors_cds", (1,), True)]),
         (record("CPS", "10", ("01", "SA05")), [("medecin", (1,), True)]),
-        (record("CPS", "10", ("01", "")), [("medecin", (1,), False)]),
+        (
+            record("CPS", "10", ("01", "")),
+            [("medecin", (1,), False), ("medecin_salarie_hors_cds", (1,), False), ("laboratoire", (1,), False)],
+        ),
+        (record("CPS", "21", ("00", "")), [("pharmacien", (1,), False), ("laboratoire", (1,), False)]),
+        (record("CPS", "60", ("00", "")), [("infirmier", (1,), True)]),
         (record("CPS", "10", ("07", "SA28")), [("medecin", (1,), False)]),
-        (record("CPS", "10", ("", "SA07")), [("medecin", (1,), False)]),
+        (
+            record("CPS", "10", ("", "SA07")),
+            [("medecin", (1,), False), ("medecin_remplacant", (1,), False), ("medecin_salarie_hors_cds", (1,), False)],
+        ),
+        (record("CPS", "10", ("", "SA05")), [("medecin", (1,), False), ("medecin_remplacant", (1,), False)]),
+        (record("CPS", "60", ("", "SA07")), [("infirmier", (1,), False), ("infirmier_remplacant", (1,), False)]),
+        (record("CPS", "92", ("", "SA07")), [("orthoptiste", (1,), False)]),
         (record("CPS", "10"), [("medecin", (), False)]),
         (record("CPS", "10", ("00", "SA25")), [("laboratoire", (1,), True)]),
         (record("CPS", "21", ("01", "SA29")), [("laboratoire", (1,), True)]),
@@ -137,6 +148,15 @@ def test_a_condition_comes_with_its_words() -> None:
         (record("CPE", None, ("01", "SA08"), pseudonym="X"), [("personnel_cpe_anonyme", (1,), True)]),
         (record("CPE", None, ("01", "SA08")), [("assistant_medical", (1,), False)]),
         (record("CDE", None, ("01", "SA01")), []),
+        (record("CDE", None, ("", "")), [("ambulancier_cde", (1,), False), ("taxi_cde", (1,), False)]),
+        (
+            record("CPE", None, ("", ""), pseudonym="X"),
+            [
+                ("ambulancier_cpe_non_nominative", (1,), False),
+                ("taxi_cpe_non_nominative", (1,), False),
+                ("personnel_cpe_anonyme", (1,), False),
+            ],
+        ),
         (record("CPA", None, ("01", "SA24")), []),
         (record("CDA", None, ("01", "SA24")), []),
     ],
@@ -149,6 +169,13 @@ def test_without_the_pin_every_sheet_is_only_possible() -> None:
     for card in (record("CPS", "10", read=False), record("CPS", "21", read=False), record("CPE", read=False)):
         assert len(matches(card)) > 1
         assert not any(match.certain for match in matches(card))
+
+
+def test_what_was_not_decoded_is_not_said_to_be_missing_from_the_guide() -> None:
+    """The dictionary that cpxd comes with does not know where a card has the mode of practice."""
+    for match in matches(record("CPS", "10", ("", "SA07"))):
+        assert match.doubt is not None and "décodé" in match.doubt.fr
+        assert "yes" not in {usage.value for usage in match.usages}
 
 
 def test_a_possible_sheet_never_says_yes() -> None:
