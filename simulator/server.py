@@ -219,6 +219,16 @@ def _text(request: dict[str, Any], key: str, default: str | None = None) -> str:
     return value
 
 
+def _remove_dead(path: Path) -> None:
+    """A socket that a server has left which was killed."""
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+
+
 class Server:
     """The socket. `close` ends it; so does a "stop" request."""
 
@@ -229,6 +239,7 @@ class Server:
         self._lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            _remove_dead(path)
             mask = os.umask(0o177)  # the owner's alone, from the first moment
             try:
                 self._socket.bind(str(path))

@@ -272,3 +272,19 @@ def test_stop(served: Served, client: Client) -> None:
     client.done("stop")
     assert served[1].wait(20) == 0
     assert not Path(served[0]["socket"]).parent.exists()
+
+
+def test_the_socket_of_a_server_that_was_killed_is_taken_over(tmp_path: Path) -> None:
+    """That of one which lives is not."""
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    command = [str(Path(sys.executable).with_name("cpx-sim")), "serve", "--slots", "1", "--socket", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["socket"] == str(path)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 40 and str(path) in second.stderr
+        process.terminate()
+        assert process.wait(20) == 0
+    assert not path.exists()
