@@ -74,7 +74,7 @@ def examine(visit: Visit) -> Examination:
             mine = [_skipped(check, broken)]
         else:
             mine = _result(aside[check.name], check) if check.name in aside else _run(check, visit)
-        if any(f.status == "error" or (f.status == "unknown" and check.name == "read") for f in mine):
+        if any(f.status == "error" or (f.status == "unknown" and check.name in ("reader", "read")) for f in mine):
             failed.add(check.name)
         found += [dataclasses.replace(f, family=family) for f in mine]
     pool.shutdown(wait=False, cancel_futures=True)

@@ -23,6 +23,7 @@ from cpxd.service.validity import Opposition, Validity, of_card
 
 T = TypeVar("T")
 SERVICE_SECONDS = 0.6  # a pcscd that works answers in a millisecond
+START_SECONDS = 3.0  # one that the first client has started (socket activation) looks for its readers before
 BUSY_SECONDS = 0.3  # how long another program may hold the card: the doctor says who, it does not wait
 SILENCE_SECONDS = 1.0  # for one command; no read of these cards takes half of that
 READ_SECONDS = 12.0  # for a whole card at the slowest speed there is; a usual one takes one second
@@ -78,13 +79,24 @@ class Visit:
 
     def service_code(self) -> int | None:
         """What PC/SC answers to a new client (winscard.h); None when nothing comes."""
-        return self._once("service", lambda: within(SERVICE_SECONDS, _establish))
+        return self._once("service", lambda: within(SERVICE_SECONDS if self.service_runs() else START_SECONDS, _establish))
+
+    def service_runs(self) -> bool:
+        """Whether it did before anything was asked of it: with systemd it leaves when nobody needs it."""
+        return self._once("runs", lambda: self.machine.running("pcscd") is not None)
 
     def places(self) -> list[Place]:
-        return self._once("places", lambda: within(SERVICE_SECONDS, desk.places) or [])
+        """Raises NoService: that the readers are not told is not that there are none."""
+        return self._once("places", self._places)
+
+    def _places(self) -> list[Place]:
+        found = within(SERVICE_SECONDS, desk.places)
+        if found is None:
+            raise errors.NoService()
+        return found
 
     def place(self) -> Place:
-        """The reader that is examined. Raises NoReader, UnknownReader."""
+        """The reader that is examined. Raises NoReader, UnknownReader, NoService."""
         return self._once("place", self._place)
 
     def _place(self) -> Place:

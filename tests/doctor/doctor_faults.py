@@ -50,6 +50,7 @@ def pcscd_dead(bench: Bench, case: Case) -> None:
 
 @fault("CPX-101", 3)
 def pcscd_silent(bench: Bench, case: Case) -> None:
+    case.process(4320, "pcscd")
     case.pcscd = case.folder / "p.comm"
     case.listening(case.pcscd)
 
@@ -76,10 +77,11 @@ def pcscd_denies(bench: Bench, case: Case) -> None:
     """It says so after the versions are agreed on (pcsc-lite, winscard_msg.h: scope, context, result)."""
 
     def deny(link: socket.socket) -> None:
-        if link.recv(64):
+        if link.recv(20, socket.MSG_WAITALL):
             link.sendall(struct.pack("=iiI", 4, 4, 0))
-        if link.recv(64):
+        if link.recv(20, socket.MSG_WAITALL):
             link.sendall(struct.pack("=III", 0, 0, 0x8010006A))
+            link.recv(1)  # until it has been read
 
     case.pcscd = case.folder / "p.comm"
     case.listening(case.pcscd, deny)

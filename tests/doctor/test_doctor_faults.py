@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import socket
 import subprocess
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -75,6 +80,31 @@ def test_double_fault(bench: Bench, one: str, other: str, code: str) -> None:
 
 def test_the_table_is_long_enough() -> None:
     assert len(FAULTS) >= 24 and len(PAIRS) >= 30
+
+
+def test_a_pcscd_that_is_started_by_the_first_client_is_waited_for(bench: Bench) -> None:
+    """As systemd does it: the socket takes connections at once, and whoever answers them comes later."""
+
+    first: list[float] = []
+
+    def come_late(link: socket.socket) -> None:
+        first.append(time.monotonic())
+        time.sleep(max(0.0, first[0] + 0.9 - time.monotonic()))
+        with link, socket.socket(socket.AF_UNIX) as real, contextlib.suppress(OSError):
+            real.connect(bench.lab.env["PCSCLITE_CSOCK_NAME"])
+            ends = {link: real, real: link}
+            while True:
+                for end in select.select(list(ends), [], [])[0]:
+                    if not (block := end.recv(65536)):
+                        return
+                    ends[end].sendall(block)
+
+    with bench.case() as case:
+        case.pcscd = case.folder / "p.comm"
+        case.listening(case.pcscd, lambda link: threading.Thread(target=come_late, args=[link.dup()], daemon=True).start())
+        bench.insert(case)
+        answer = bench.examine(case)
+    assert answer["causes"] == [], answer["screen"]
 
 
 def test_consequences_are_not_causes(bench: Bench) -> None:

@@ -83,7 +83,9 @@ def _silent(visit: Visit) -> Finding:
         "pcsc",
         "CPX-101",
         Text("Le service de cartes (pcscd) ne répond plus.", "The smart card service (pcscd) has stopped answering."),
-        Text("Il tourne, mais n'a rien répondu en 0,6 s.", "It runs, but answered nothing in 0.6 s."),
+        Text("Il tourne, mais n'a rien répondu en 0,6 s.", "It runs, but answered nothing in 0.6 s.")
+        if visit.service_runs()
+        else Text("Appelé, il n'a pas démarré en 3 s.", "It was called, and did not start within 3 s."),
         command(visit.machine.restart("pcscd")),
         verdict=Verdict.ADMIN,
     )
