@@ -131,7 +131,7 @@ class _Composer:
         info = "CPS_INFO_PS"
         level = self._field(info, "responsibility_level")
         return CardRecord(
-            card=self._card(_of_field(level), generation),
+            card=self._card(level, generation),
             holder=self._holder(),
             profession=self._pick(
                 "profession",
@@ -195,7 +195,7 @@ class _Composer:
 
     # --- the card
 
-    def _card(self, level: Coded | None, generation: str | None) -> Card:
+    def _card(self, level: Field | None, generation: str | None) -> Card:
         card = "CPS_ID_CARD"
         token_generation, token_number = (self._token[1], self._token[2]) if self._token else (None, None)
         return Card(
@@ -226,7 +226,7 @@ class _Composer:
             ),
         )
 
-    def _kind(self, level: Coded | None) -> Kind | None:
+    def _kind(self, level: Field | None) -> Kind | None:
         """By card type; staff or head of the structure by the level of responsibility, else by the title, else staff."""
         found = self._pick(
             "card.kind",
@@ -236,8 +236,8 @@ class _Composer:
         if found is None or found[0] == found[1]:
             return None if found is None else found[0]
         staff, head = found
-        if level is not None:
-            self._sources["card.kind"] = Source("CPS_INFO_PS", self._sources["card.kind"].certainty)
+        if level is not None and level.code:
+            self._sources["card.kind"] = Source("CPS_INFO_PS", level.certainty)
             return head if level.code == _HEAD_LEVEL else staff
         titles = [c.subject.title for c in self._ordered if c.subject.title]
         self._sources["card.kind"] = Source("certificate", INFERRED)

@@ -214,6 +214,9 @@ def test_kind_of_card(shape: Shape, data: dict[str, bytes], kind: str | None, un
     found = record(shape, data)
     assert found.card.kind == kind
     assert [w.code for w in found.warnings] == (["kind-uncertain"] if uncertain else [])
+    if "CPS_INFO_PS" in data:
+        origin = Source("CPS_INFO_PS", found.sources["responsibility_level"].certainty)
+        assert found.sources["card.kind"] == origin, "no more certain than the level it was told by"
 
 
 @pytest.mark.parametrize(
