@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from run import READER, secret
@@ -18,6 +19,7 @@ from run import READER, secret
 from cpxd.config import load
 from cpxd.service import identity
 from cpxd.service.desk import OpenCard
+from cpxd.service.token import read_token
 from cpxd.usages.holder import matches
 from simulator.lab import Lab
 from simulator.timing import delay_model
@@ -26,16 +28,33 @@ MODELS = ("cps3", "cps4")
 LIMIT = 5.0  # seconds, from insertion to situations and usages
 
 
-def visit(lab: Lab, *, whole: bool) -> tuple[tuple[int, float], tuple[int, float]]:
-    """(commands, seconds) until identity, and until situations and usages, on a card that was just inserted."""
+Spent = tuple[int, float]  # commands, seconds
+
+
+def meter(lab: Lab) -> Callable[[], Spent]:
+    """What the card in reader 0 was asked since now."""
     card, trace = lab.card(0).card, lab.card(0).trace
     delay, start = delay_model("real", card.atr), len(trace)
     assert delay is not None
 
-    def spent() -> tuple[int, float]:
+    def spent() -> Spent:
         done = trace[start:]
         return sum(command[1] != 0xC0 for command, _ in done), sum(delay(command, answer) for command, answer in done)
 
+    return spent
+
+
+def daemon(lab: Lab) -> Spent:
+    """What the daemon reads at an insertion, before any program asks."""
+    spent = meter(lab)
+    with OpenCard(READER, load()) as opened:
+        opened.run(read_token)
+    return spent()
+
+
+def visit(lab: Lab, *, whole: bool) -> tuple[Spent, Spent]:
+    """Until identity, and until situations and usages, on a card that was just inserted."""
+    spent = meter(lab)
     with OpenCard(READER, load()) as opened:
         identity.read(opened, private=False, whole=whole)
         first = spent()
@@ -45,25 +64,25 @@ def visit(lab: Lab, *, whole: bool) -> tuple[tuple[int, float], tuple[int, float
     return first, spent()
 
 
-def measure(model: str, persona: str = "cps-remplacant") -> dict[str, tuple[tuple[int, float], tuple[int, float]]]:
+def measure(model: str, persona: str = "cps-remplacant") -> dict[str, tuple[Spent, Spent | None]]:
     """In a process of its own: libpcsclite keeps the socket it first connected to."""
-    found = {}
+    found: dict[str, tuple[Spent, Spent | None]] = {}
     with Lab([f"{persona}:{model}"], slots=1) as lab:
         os.environ.update(lab.env)
-        for name, whole in (("what is awaited", False), ("all of the card", True)):
+        for name, whole in (("what is awaited", False), ("all of the card", True), ("by the daemon", None)):
             shutil.rmtree(Path(lab.env["XDG_CACHE_HOME"], "cpxd", "cards"), ignore_errors=True)
             for turn in ("cold", "warm"):
-                found[f"{name}, {turn}"] = visit(lab, whole=whole)
+                found[f"{name}, {turn}"] = (daemon(lab), None) if whole is None else visit(lab, whole=whole)
     return found
 
 
 def report(model: str) -> None:
     print(f"{model.upper()}, persona cps-remplacant, delays of a real card")
     print(f"  {'':<30}{'identity':>18}{'situations, usages':>24}")
-    for name, ((few, soon), (all_of_them, late)) in measure(model).items():
-        print(f"  {name:<30}{few:>8} APDU {soon:>4.1f} s{all_of_them:>13} APDU {late:>4.1f} s")
-        if name.startswith("what") and late > LIMIT:
-            raise SystemExit(f"{model}, {name}: {late:.1f} s, bound {LIMIT}")
+    for name, ((few, soon), end) in measure(model).items():
+        print(f"  {name:<30}{few:>8} APDU {soon:>4.1f} s" + (f"{end[0]:>13} APDU {end[1]:>4.1f} s" if end else ""))
+        if name.startswith("what") and end is not None and end[1] > LIMIT:
+            raise SystemExit(f"{model}, {name}: {end[1]:.1f} s, bound {LIMIT}")
 
 
 def main() -> None:
