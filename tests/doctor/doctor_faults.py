@@ -13,7 +13,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cpxd_lab import ATR_CPS2TER, card, card_with_codes, image, with_files
+from cpxd_lab import ATR_CPS2TER, card_with_codes, image, with_files
 from doctor_bench import MODULE, Bench, Case
 
 from simulator.cardos import make_card
@@ -446,6 +446,3 @@ def network_denied_in_firefox(bench: Bench, case: Case) -> None:
     with closing(sqlite3.connect(profile / "permissions.sqlite")) as link, link:
         link.execute("CREATE TABLE moz_perms (id INTEGER PRIMARY KEY, origin TEXT, type TEXT, permission INTEGER)")
         link.execute("INSERT INTO moz_perms (origin, type, permission) VALUES (?, 'loopback-network', 2)", (SITE,))
-
-
-__all__ = ["FAULTS", "Path", "card"]
