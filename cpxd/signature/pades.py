@@ -140,8 +140,8 @@ def _pdf_signer(
     from pyhanko.sign.signers.pdf_signer import DSSContentSettings, SigDSSPlacementPreference
 
     name, page = _free_name(writer), None
+    _check_certified(writer, visible=appearance is not None)
     if appearance is not None:
-        _check_not_certified(writer)
         page = writer.find_page_for_modification(int(writer.root["/Pages"]["/Count"]) - 1)[0].get_object()  # type: ignore[no-untyped-call]  # pyHanko has no type for it
     settings: dict[str, Any] = {}
     if long_term is not None:
@@ -169,16 +169,24 @@ def _pdf_signer(
     )
 
 
-def _check_not_certified(writer: IncrementalPdfFileWriter) -> None:
+def _check_certified(writer: IncrementalPdfFileWriter, *, visible: bool) -> None:
     """What is drawn on a page of a document that its author certified ends that signature (ISO 32000-1 §12.8.2.2)."""
+    from pyhanko.sign.fields import MDPPerm
     from pyhanko.sign.validation import read_certification_data
 
-    if read_certification_data(writer.prev) is not None:
+    certified = read_certification_data(writer.prev)
+    if certified is None:
+        return
+    if certified.permission == MDPPerm.NO_CHANGES:
+        reason = tr("certifié par son auteur, qui interdit tout changement", "certified by its author, who forbids all changes")
+    elif visible:
         reason = tr(
             "certifié par son auteur (DocMDP) : seule une signature invisible (--invisible) n'abîme pas la sienne",
             "certified by its author (DocMDP): only an invisible signature (--invisible) leaves theirs whole",
         )
-        raise errors.BadDocument(format=FORMAT, reason=reason)
+    else:
+        return
+    raise errors.BadDocument(format=FORMAT, reason=reason)
 
 
 def adapter(signer: Signer, certificates: Iterable[bytes] = ()) -> PyHankoSigner:

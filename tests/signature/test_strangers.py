@@ -327,14 +327,21 @@ def test_pdf_signatures_of_old_kinds_are_not_passed_over(plain: SoftSigner, kind
     assert found.unjudged is not None and kind[1:].decode() in found.unjudged.fr
 
 
-def test_a_certified_document_is_signed_without_a_trace_on_it(plain: SoftSigner, tmp_path: Path, exported: Path) -> None:
-    """A mark on a page would end the author's signature."""
+def certified(signer: SoftSigner, allowed: MDPPerm) -> bytes:
     writer = IncrementalPdfFileWriter(BytesIO(documents.pdf("Ordonnance")))
-    metadata = PdfSignatureMetadata("Author", certify=True, docmdp_permissions=MDPPerm.FILL_FORMS, signer_key_usage=set())
-    certified = PdfSigner(metadata, pades.adapter(plain)).sign_pdf(writer).getvalue()
+    metadata = PdfSignatureMetadata("Author", certify=True, docmdp_permissions=allowed, signer_key_usage=set())
+    made: bytes = PdfSigner(metadata, pades.adapter(signer)).sign_pdf(writer).getvalue()
+    return made
+
+
+def test_a_certified_document_is_signed_without_a_trace_on_it(plain: SoftSigner) -> None:
+    """A mark on a page would end the author's signature; some forbid all changes."""
+    document = certified(plain, MDPPerm.FILL_FORMS)
     with pytest.raises(errors.BadDocument, match="--invisible"):
-        pades.sign(certified, plain, appearance=_LOOK)
-    assert [found.broken for found in read(pades.sign(certified, plain), None)] == ["", ""]
+        pades.sign(document, plain, appearance=_LOOK)
+    assert [found.broken for found in read(pades.sign(document, plain), None)] == ["", ""]
+    with pytest.raises(errors.BadDocument, match=r"interdit|forbids"):
+        pades.sign(certified(plain, MDPPerm.NO_CHANGES), plain)
 
 
 @pytest.mark.parametrize(
