@@ -95,15 +95,15 @@ def add_pin(parser: argparse.ArgumentParser) -> None:
     add_codes(parser)
 
 
-def read_identity(options: argparse.Namespace, *, whole: bool = True) -> Identity:
-    """The holder of the card that the options name; with the PIN, the situations too. `whole`: see identity.read."""
+def read_identity(options: argparse.Namespace, *, whole: bool = True, languages: bool = False) -> Identity:
+    """The holder of the card that the options name; with the PIN, the situations too. `whole`, `languages`: see identity.read."""
     from cpxd.service import codes, identity, seating
 
     with_pin = options.pin or options.pin_fd is not None
     with open_card(options) as card:
         if with_pin:
             codes.verify(card, consent(options))
-        found = identity.read(card, private=with_pin, whole=whole)
+        found = identity.read(card, private=with_pin, whole=whole, languages=languages)
         return replace(found, doors=tuple(seating.other_doors(card)))
 
 

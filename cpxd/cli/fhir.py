@@ -24,5 +24,5 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from cpxd.record.fhir import to_fhir
 
-    show_json(to_fhir(read_identity(options, whole=False).record))
+    show_json(to_fhir(read_identity(options, whole=False, languages=True).record))
     return Exit.DONE

@@ -20,6 +20,8 @@ from cpxd.record.objects import check_situations
 from cpxd.service.desk import OpenCard
 from cpxd.text import tr
 
+_LANGUAGES = "CPS_LANG_PS"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -31,20 +33,20 @@ class Identity:
     update_interrupted: bool = False  # EF_ACTUA: what the card says may be incomplete
 
 
-def read(card: OpenCard, *, private: bool, whole: bool = True) -> Identity:
+def read(card: OpenCard, *, private: bool, whole: bool = True, languages: bool = False) -> Identity:
     """Read the card. With `private`, the PIN being verified, the practice situations too.
 
     Without `whole` only what the answer to "who is it, where, what may they do" is made of is read: a person waits for it. That
-    leaves out the signature certificate, and the data objects in which nothing can be decoded.
+    leaves out the signature certificate, the `languages` unless they are asked for, and what holds nothing that can be decoded.
 
     Raises DamagedCard when nothing tells whose card it is, or when it lists situations that no card can have.
     """
     words = _dictionary(card.settings)
-    return card.run(lambda session, begin: _read(session, begin, card.reader, words, (private, whole)))
+    return card.run(lambda session, begin: _read(session, begin, card.reader, words, (private, whole, languages)))
 
 
-def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, how: tuple[bool, bool]) -> Identity:
-    private, whole = how
+def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, how: tuple[bool, bool, bool]) -> Identity:
+    private, whole, languages = how
     root = session.root(begin)
     tree = session.tree(begin) if whole else session.holder(begin)
     unreadable = list(tree.warnings)
@@ -59,7 +61,7 @@ def _read(session: CardSession, begin: Begin, reader: str, words: Dictionary, ho
 
     def wanted(label: str) -> bool:
         known = words.spec(label)
-        return whole or (known is not None and not known.opaque)
+        return whole or (known is not None and not known.opaque and (languages or label != _LANGUAGES))
 
     try:
         check_situations(list(session.labels(begin)))
