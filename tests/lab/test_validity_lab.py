@@ -133,6 +133,7 @@ def test_fhir_and_provenance(desk: Lab) -> None:
     bundle = succeeds(cpxd(desk, "fhir", codes=["1234"])).json
     Bundle.model_validate(bundle)
     assert sum(entry["resource"]["resourceType"] == "PractitionerRole" for entry in bundle["entry"]) == 8
+    assert bundle["entry"][0]["resource"]["communication"], "the languages, which `cpxd usages` does not wait for"
     document = succeeds(cpxd(desk, "card", "--explain", "--json", codes=["1234"])).json
     check(document, "sources")
     assert document["sources"]["situations.2.organization_name"]["certainty"] == "third-party"
