@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
@@ -28,6 +29,7 @@ _UNDERSTOOD = {
     ExtensionOID.CRL_NUMBER,
     ExtensionOID.DELTA_CRL_INDICATOR,
     ExtensionOID.FRESHEST_CRL,
+    ExtensionOID.ISSUING_DISTRIBUTION_POINT,
 }
 _REASON_OID = bytes.fromhex("0603551D15")
 _REASON_NAMES = {
@@ -42,6 +44,7 @@ _REASON_NAMES = {
     10: "aACompromise",
 }
 _REMOVED = "removeFromCRL"
+_PARTIAL = ("liste partielle", "partial list")
 _WEAK = ("md5", "sha1")
 _TIMES = (0x17, 0x18)
 
@@ -65,6 +68,22 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """Which certificates of its authority a list is about (RFC 5280, 5.2.5); the rest it says nothing of."""
+
+    points: frozenset[str] = frozenset()  # addresses of its distribution point; empty: whatever the certificate names
+    holders: bool = True  # those of persons and machines
+    authorities: bool = True
+
+    def covers(self, points: Collection[str], *, authority: bool) -> bool:
+        """Of a certificate: the addresses it names for lists, and whether it is an authority's (RFC 5280, 6.3.3, b, 2)."""
+        return (self.authorities if authority else self.holders) and (not self.points or not self.points.isdisjoint(points))
+
+
+WHOLE = Scope()
+
+
+@dataclass(frozen=True)
 class RevocationList:
     """A list whose signature was checked against its authority. Times are aware, UTC."""
 
@@ -73,6 +92,7 @@ class RevocationList:
     base: int | None  # of a delta list: the number of the full list it starts from
     this_update: datetime
     next_update: datetime
+    scope: Scope
     der: bytes = field(repr=False)
     _index: array[int] = field(repr=False)  # sorted: checksum of the serial number << 32 | place of the entry in `der`
 
@@ -107,8 +127,9 @@ def load(der: bytes, issuer: bytes) -> RevocationList:
     if not _signed(crl, der, authority):
         raise ListError("liste non authentique : sa signature est fausse", "list not genuine: its signature is wrong")
     strangers = [oid for oid, extension in extensions.items() if oid not in _UNDERSTOOD and extension.critical]
-    if strangers or ExtensionOID.ISSUING_DISTRIBUTION_POINT in extensions:
-        raise ListError("liste partielle", "partial list")
+    if strangers:
+        raise ListError(*_PARTIAL)
+    scope = _scope(extensions.get(ExtensionOID.ISSUING_DISTRIBUTION_POINT))
     if crl.next_update_utc is None:
         raise ListError("liste sans date de fin", "list without an end date")
     number, base = extensions.get(ExtensionOID.CRL_NUMBER), extensions.get(ExtensionOID.DELTA_CRL_INDICATOR)
@@ -118,9 +139,22 @@ def load(der: bytes, issuer: bytes) -> RevocationList:
         base=cast(x509.DeltaCRLIndicator, base.value).crl_number if base else None,
         this_update=crl.last_update_utc,
         next_update=crl.next_update_utc,
+        scope=scope,
         der=der,
         _index=_indexed(der),
     )
+
+
+def _scope(extension: x509.Extension[x509.ExtensionType] | None) -> Scope:
+    """Raises ListError for a list of some reasons only, of several authorities, or of what no card has."""
+    if extension is None:
+        return WHOLE
+    said = cast(x509.IssuingDistributionPoint, extension.value)
+    points = frozenset(name.value for name in said.full_name or () if isinstance(name, x509.UniformResourceIdentifier))
+    unnamed = said.relative_name is not None or (said.full_name is not None and not points)
+    if unnamed or said.only_some_reasons or said.indirect_crl or said.only_contains_attribute_certs:
+        raise ListError(*_PARTIAL)
+    return Scope(points, not said.only_contains_ca_certs, not said.only_contains_user_certs)
 
 
 def _signed(crl: x509.CertificateRevocationList, der: bytes, authority: x509.Certificate) -> bool:
@@ -156,8 +190,9 @@ def _sealed(der: bytes) -> bool:
     return same and der[_header(der, outer_end)[1]] == 0
 
 
-def answer(full: RevocationList, delta: RevocationList | None, serial: int, now: datetime) -> Answer:
-    """What a full list, and the delta list over it, say of a certificate of their authority at this moment.
+def answer(full: RevocationList, delta: RevocationList | None, serial: int, now: datetime, *, covered: bool = True) -> Answer:
+    """What a full list, and the delta list over it, say of a certificate of their authority at this moment. `covered`: whether
+    it is one of those that the full list is about; what is revoked is so all the same.
 
     Revoked does not go stale: a delta that does not fit the full list says that much all the same, unless its hold is the older.
     """
@@ -173,6 +208,8 @@ def answer(full: RevocationList, delta: RevocationList | None, serial: int, now:
     source = "CRL" if usable is None and teller is full else "CRL + delta"
     if found is not None and found.reason != _REMOVED:
         return Answer("revoked", since=found.since, reason=found.reason, source=source, told=teller.this_update)
+    if not covered:
+        return unknown("cette liste ne couvre pas ce certificat", "this list does not cover this certificate")
     for item in (full, usable):
         if item is not None and not item.this_update <= now + SKEW:
             return unknown("la liste est datée de demain : vérifiez l'horloge", "the list is of tomorrow: check the clock")
@@ -191,8 +228,8 @@ def _counts(entry: Entry, full: RevocationList, delta: RevocationList) -> bool:
 
 
 def _fits(full: RevocationList, delta: RevocationList, now: datetime) -> bool:
-    """RFC 5280, 5.2.4: it starts at or before the full list, is not older than it, and holds now."""
-    if None in (full.number, delta.number, delta.base):
+    """RFC 5280, 5.2.4: it has the scope of the full list, starts at or before it, is not older than it, and holds now."""
+    if full.scope != delta.scope or None in (full.number, delta.number, delta.base):
         return False
     numbers = cast(tuple[int, int, int], (full.number, delta.number, delta.base))
     return numbers[2] <= numbers[0] <= numbers[1] and delta.this_update <= now + SKEW and now < delta.next_update

@@ -117,7 +117,8 @@ class Opposition:
             found = [self._load(item, authority) for item in held for authority in known]
             lists = [item for item in found if isinstance(item, RevocationList)]
             delta = [item for item in lists if item.base is not None]
-            answers = [crl.answer(item, over, serial, now) for item in lists if item.base is None for over in (None, *delta)]
+            full = [(item, item.scope.covers((), authority=False)) for item in lists if item.base is None]
+            answers = [crl.answer(item, over, serial, now, covered=covered) for item, covered in full for over in (None, *delta)]
             return _best([*answers, self._nothing()])
 
     def _links(self, certificate: bytes, now: datetime) -> tuple[tuple[bytes, bytes], ...]:
@@ -140,7 +141,9 @@ class Opposition:
         lists, refused = self._lists(parsed, issuer)
         full = [item for item in lists if item.base is None]
         delta = [item for item in lists if item.base is not None]
-        answers += [crl.answer(item, over, parsed.serial, now) for item in full for over in (None, *delta)]
+        for item in full:
+            covered = item.scope.covers(parsed.crl_urls, authority="keyCertSign" in parsed.key_usage)
+            answers += [crl.answer(item, over, parsed.serial, now, covered=covered) for over in (None, *delta)]
         answers += refused
         if not full:
             answers += [

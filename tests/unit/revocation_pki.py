@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -107,6 +107,20 @@ def crl(
             entry = entry.add_extension(x509.CRLReason(reason), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(key(signer or issuer), algorithm or hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def partition(
+    *points: str,
+    holders: bool = False,
+    authorities: bool = False,
+    reasons: frozenset[x509.ReasonFlags] | None = None,
+    indirect: bool = False,
+    attributes: bool = False,
+    full: Sequence[x509.GeneralName] | None = None,
+) -> tuple[x509.ExtensionType, bool]:
+    """The extension that says what a list is about."""
+    full = full or [x509.UniformResourceIdentifier(point) for point in points] or None
+    return x509.IssuingDistributionPoint(full, None, holders, authorities, reasons, indirect, attributes), True
 
 
 @functools.cache

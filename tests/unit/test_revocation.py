@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as x509_ocsp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from revocation_pki import DAY, NOW, Entry, authority, crl, key, leaf, ocsp_answer, responder
+from revocation_pki import DAY, NOW, Entry, authority, crl, key, leaf, ocsp_answer, partition, responder
 
 from cpxd.revocation import REASONS, Answer, ocsp
 from cpxd.revocation import crl as lists
@@ -88,7 +88,10 @@ def test_every_bit_matters() -> None:
         (authority(), ListError),
         (crl(ENTRIES, signer="stranger"), ListError),
         (crl(ENTRIES, issuer="other"), ForeignList),
-        (crl(more=[(x509.IssuingDistributionPoint(None, None, True, False, None, False, False), True)]), ListError),
+        (crl(more=[partition(reasons=frozenset({LOST}))]), ListError),
+        (crl(more=[partition(indirect=True)]), ListError),
+        (crl(more=[partition(attributes=True)]), ListError),
+        (crl(more=[partition(full=[x509.DNSName("a.example")])]), ListError),
         (crl(more=[(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\x05\0"), True)]), ListError),
     ],
 )
@@ -96,6 +99,34 @@ def test_damaged_foreign_and_partial_lists_are_refused(der: bytes, kind: type[Li
     with pytest.raises(kind) as refused:
         load(der, authority())
     assert refused.value.text.fr and refused.value.text.en
+
+
+@pytest.mark.parametrize(
+    ("scope", "points", "authority_of", "covered"),
+    [
+        (partition("http://a/1"), ("ldap://a/1", "http://a/1"), False, True),
+        (partition("ldap://a/1", "http://a/1"), ("http://a/1",), True, True),
+        (partition("http://a/1"), ("http://a/2",), False, False),  # another part of the same authority's certificates
+        (partition("http://a/1"), (), False, False),
+        (partition(holders=True), (), False, True),
+        (partition(holders=True), (), True, False),
+        (partition(authorities=True), (), True, True),
+        (partition("http://a/1", authorities=True), ("http://a/1",), False, False),
+    ],
+)
+def test_a_list_of_a_part_speaks_for_that_part(
+    scope: tuple[x509.ExtensionType, bool], points: tuple[str, ...], authority_of: bool, covered: bool
+) -> None:
+    part = loaded(more=[scope])
+    assert part.scope.covers(points, authority=authority_of) == covered
+    assert answer(part, None, 1, NOW, covered=covered).state == ("good" if covered else "unknown")
+    assert answer(part, None, 5, NOW, covered=covered).state == "revoked"
+
+
+def test_a_delta_of_another_part_says_no_more_than_who_is_revoked() -> None:
+    full, delta = loaded(number=10, more=[partition("http://a/1")]), loaded([(7, NOW, LOST)], number=11, base=10)
+    assert answer(full, delta, 1, NOW) == answer(full, None, 1, NOW)
+    assert answer(full, delta, 7, NOW).state == "revoked"
 
 
 def test_an_authority_that_may_not_sign_lists() -> None:

@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as x509_ocsp
-from revocation_pki import DAY, NOW, SITE, Proxy, authority, crl, leaf, ocsp_answer
+from revocation_pki import DAY, NOW, SITE, Proxy, authority, crl, leaf, ocsp_answer, partition
 
 import cpxd
 from cpxd import config
@@ -122,6 +122,16 @@ def test_a_delta_beside_it(trusted: Path, lists: Path, tmp_path: Path) -> None:
     asked = opposition(trusted, tmp_path, folder=str(lists))
     assert asked.answer(leaf(9), NOW) == Answer("revoked", since=NOW, reason="keyCompromise", source="CRL + delta")
     assert asked.answer(leaf(1), NOW).state == "good"
+
+
+def test_a_list_of_other_certificates_of_the_same_authority_does_not_make_good(
+    trusted: Path, lists: Path, tmp_path: Path
+) -> None:
+    (lists / "ca.crl").write_bytes(crl(more=[partition(f"{SITE}/other.crl")]))
+    found = opposition(trusted, tmp_path, folder=str(lists)).answer(leaf(1), NOW)
+    assert found.state == "unknown" and found.why is not None and "ne couvre pas" in found.why.fr
+    (lists / "part.crl").write_bytes(crl(more=[partition(f"{SITE}/CA.crl", holders=True)]))
+    assert opposition(trusted, tmp_path, folder=str(lists)).answer(leaf(1), NOW).state == "good"
 
 
 HELD = (9, NOW - 2 * DAY, x509.ReasonFlags.certificate_hold)
