@@ -17,7 +17,8 @@ from simulator.galss.terminal import Slot
 FOLDER = Path(__file__).parent
 LIBRARIES = ("libgalcllux.so", "libgalinlux.so")
 OPEN, CLOSE, CLAIM, YIELD, EXCHANGE, VERSION, WRITE_CONTEXT, READ_CONTEXT, COUNT, TABLE = range(1, 11)
-NO_SESSION, HELD, NO_RESOURCE, BAD_CALL = 0x8002, 0x8003, 0x8005, 0x8008  # invented
+HELD = 0x0008  # another program has reserved the reader (manual of SSV 4.03)
+DEFECT = 0x0001  # a session, resource or call that is not known: invented
 SERIAL, PCSC = 1, 3  # TypeCanal
 _HEAD = struct.Struct("=IB")
 _ANSWER = struct.Struct("=IH")
@@ -155,7 +156,7 @@ class Galss:
         if operation == TABLE:
             return 0, b"".join(slot.record(number) for number, slot in enumerate(self.slots, 1))
         if slot is None:
-            return (NO_RESOURCE if operation == OPEN else NO_SESSION), b""
+            return DEFECT, b""
         return self._in_session(link, slot, operation, body)
 
     def _in_session(self, link: socket.socket, slot: Slot, operation: int, body: bytes) -> tuple[int, bytes]:
@@ -180,4 +181,4 @@ class Galss:
             return 0, b""
         if operation == READ_CONTEXT:
             return 0, self._context
-        return (0 if operation == CLAIM else BAD_CALL), b""
+        return (0 if operation == CLAIM else DEFECT), b""

@@ -24,8 +24,8 @@ enum operation {
     OP_TABLE
 };
 
-/* INVENTED numbers: the list of GALSS (0001 to 8011) has no public text. */
-enum code { NO_SERVICE = 0x8001, NO_SESSION = 0x8002, LATE = 0x8004, TOO_SMALL = 0x8006, TOO_MANY = 0x8007 };
+/* As the manual of SSV 4.03 describes the numbers of GALSS; a wrong session or room has none there: a defect (INVENTED). */
+enum code { NO_SERVICE = 0x8002, NO_SESSION = 0x0001, LATE = 0x0400, TOO_SMALL = 0x0001, TOO_MANY = 0x0002 };
 
 enum { WIRE_MAX = 8192, WIRE_HEAD = 4 + 1, WIRE_ANSWER_HEAD = 4 + 2, WIRE_WAIT = 10000 };
 

@@ -217,7 +217,7 @@ assert ask(b"\\x00\\x01\\x00" + bytes([(powered[2] + 1) % 256]) + bytes.fromhex(
 assert ask(b"\\x00\\x01\\x00" + powered[2:3] + bytes.fromhex("00a4000c023f00"))[3:] == b"\\x90\\x00"
 assert ask(b"\\x00\\x01\\x01" + powered[2:3] + bytes.fromhex("00a4000c023f00")) == b"\\x13"
 assert ask(b"\\x00\\x01\\x14", 4) == 0x8006
-assert g.FermerSession(n) == 0 and g.FermerSession(n) == 0x8002
+assert g.FermerSession(n) == 0 and g.FermerSession(n) == 0x0001
 """
     done = lab.run([sys.executable, "-c", program], capture_output=True, timeout=20)
     assert done.returncode == 0, done.stderr
