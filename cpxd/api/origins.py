@@ -19,6 +19,8 @@ MACHINE_FOLDER = Path("/etc/cpxd/origins.d")  # files *.list, one origin a line,
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _ORIGIN = re.compile(rf"https://(?=[^:]{{1,253}}(?::|\Z)){_LABEL}(?:\.{_LABEL})*(?::([1-9][0-9]{{0,4}}))?")
 _LIMIT = 65536  # bytes of a list
+_MOST_FAULTS = 20
+_LONGEST = 80  # characters of a wrong line that are shown
 _NOT_OBEYED = Text(
     "pas obéi : ce doit être un fichier à vous ou à root, que nul autre ne peut modifier (chmod 644), de 64 Kio au plus",
     "not obeyed: it must be a file of yours or of root's, which nobody else may change (chmod 644), of at most 64 KiB",
@@ -62,9 +64,13 @@ def by_administrator() -> list[str]:
 
 
 def faults(*, machine_only: bool = False) -> list[errors.BadFile]:
-    """Lists, and lines of lists, that allow nobody."""
+    """Lists, and lines of lists, that allow nobody: the first of them, and how many more there are."""
     lists = [*([] if machine_only else [(person_file(), os.getuid())]), *((path, 0) for path in _machine_files())]
-    return [errors.BadFile(file=path, reason=fault) for path, owner in lists for fault in _listed(path, owner).faults]
+    found = [(path, fault) for path, owner in lists for fault in _listed(path, owner).faults]
+    if (more := len(found) - _MOST_FAULTS) > 0:
+        path, last = found[_MOST_FAULTS - 1]
+        found[_MOST_FAULTS - 1 :] = [(path, Text(f"{last.fr} ; et {more} de plus", f"{last.en}; and {more} more"))]
+    return [errors.BadFile(file=path, reason=fault) for path, fault in found]
 
 
 def add(origin: str) -> bool:
@@ -135,7 +141,7 @@ def _read(file: BinaryIO, status: os.stat_result, owner: int, stamp: tuple[int, 
     lines = file.read(_LIMIT).decode("utf-8-sig", "surrogateescape").splitlines()
     meant = [_meant(line) for line in lines]
     faults = [
-        Text(f"ligne {number} : « {text} » n'est pas une origine", f"line {number}: “{text}” is no origin")
+        Text(f"ligne {number} : « {text[:_LONGEST]} » n'est pas une origine", f"line {number}: “{text[:_LONGEST]}” is no origin")
         for number, text in enumerate(meant, 1)
         if text and not is_origin(text)
     ]

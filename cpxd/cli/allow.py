@@ -7,7 +7,7 @@ import argparse
 from typing import Any
 
 from cpxd.api import origins
-from cpxd.cli.common import show_lines
+from cpxd.cli.common import raise_all, show_lines
 from cpxd.errors import Exit, Usage
 from cpxd.service.consent import Consents
 from cpxd.text import tr
@@ -35,8 +35,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.list:
         admin = tr("administrateur", "administrator")
         show_lines([*origins.by_person(), *(f"{origin}  ({admin})" for origin in origins.by_administrator())])
-        if faults := origins.faults():
-            raise faults[0]
+        raise_all(origins.faults())
     elif options.remove:
         Consents().forget(options.origin)
         if not origins.remove(options.origin):

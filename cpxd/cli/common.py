@@ -7,7 +7,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,14 @@ def announce(ask: Ask) -> None:
     cancel = tr("Pour abandonner : touche d'annulation du lecteur.", "To give up: the cancel key of the reader.")
     sys.stderr.write(f"{ON_PAD[ask]} {cancel}\n")
     sys.stderr.flush()
+
+
+def raise_all(found: Sequence[errors.CpxError]) -> None:
+    """Says every one of them, a line each, and raises the last."""
+    for error in found[:-1]:
+        sys.stderr.write(f"cpxd{tr(' : ', ': ')}{error}\n")
+    if found:
+        raise found[-1]
 
 
 def open_card(options: argparse.Namespace) -> desk.OpenCard:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cpxd import config
-from cpxd.cli.common import show_lines
+from cpxd.cli.common import raise_all, show_lines
 from cpxd.errors import Exit, Usage
 from cpxd.text import tr
 
@@ -48,8 +48,7 @@ def _register(options: argparse.Namespace) -> int:
         raise Usage(detail=tr("cpxd register --browsers", "cpxd register --browsers"))
     if options.machine:
         _show_files(policies.register(origins.by_administrator()))
-        if faults := origins.faults(machine_only=True):
-            raise faults[0]
+        raise_all(origins.faults(machine_only=True))
         return Exit.DONE
     return _show(registration.register(config.home(), certificate.leaf(), config.load().api_port))
 

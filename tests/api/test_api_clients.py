@@ -202,6 +202,20 @@ def test_lines_of_lists_that_allow_nobody_are_named(home: Path, monkeypatch: pyt
     assert [fault.details["file"] for fault in origins.faults()][-1] == folder / "b.list"
 
 
+def test_the_command_names_all_wrong_lines_of_a_list_up_to_a_bound(home: Path) -> None:
+    path, command = origins.person_file(), [CPXD, "allow", "--list", "--lang", "en"]
+    path.write_text(f"https://*.x\n{SITE}\n{'y' * 5000}\n")
+    path.chmod(0o600)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (40, f"{SITE}\n")
+    assert [line.partition("line ")[2][:2] for line in lines] == ["1:", "3:"]
+    assert all(line.startswith("cpxd: CPX-140 ") and len(line) < 300 for line in lines)
+    path.write_text("http://x\n" * 50)
+    err = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert err.count("\n") == 20 and err.endswith("line 20: “http://x” is no origin; and 30 more.\n")
+
+
 def test_a_list_is_added_to_not_written_anew(home: Path) -> None:
     """What a person wrote in it stays; a list that others could write to is not obeyed, and not lost either."""
     path = origins.person_file()
