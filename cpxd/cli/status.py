@@ -144,7 +144,7 @@ def lines(found: Status) -> Iterator[str]:
         yield f"{tr('Code porteur', 'PIN'):<20}{dots(pin.tries_left, pin.max_tries or 3)}  {tries(pin.tries_left)}"
         yield f"{tr('Code de déblocage', 'Unblock code'):<20}{tries(unblock.tries_left)}"
         if pin.blocked:
-            yield tr("→ cpxd unblock", "→ cpxd unblock")
+            yield f"→ cpxd unblock{found.option}"
     yield from _usages(found)
     if found.events:
         yield tr("Derniers événements :", "Last events:")
@@ -167,7 +167,7 @@ def _usages(found: Status) -> Iterator[str]:
         names = [f"{match.sheet.holder} ({match.sheet.card})" for match in possible]
         head = f"{tr('Usages', 'Uses'):<20}{tr('selon votre fiche : ', 'by your sheet: ')}"
         yield from textwrap.wrap(head + tr(" ; ", "; ").join(names), _WIDTH, subsequent_indent=" " * 20)
-        yield " " * 20 + "→ cpxd usages --pin"
+        yield " " * 20 + f"→ cpxd usages --pin{found.option}"
     if not found.usages:
         none = tr("le guide n'a pas de fiche pour cette carte", "the guide has no sheet for this card")
         yield f"{tr('Usages', 'Uses'):<20}{none}"

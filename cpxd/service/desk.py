@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
@@ -50,6 +51,13 @@ class Place:
 def places() -> list[Place]:
     """All readers. Raises NoService."""
     return [Place(state, registry.identify(state.atr) if state.present else None) for state in doors.look()]
+
+
+def command(words: str, place: Place, found: Sequence[Place]) -> str:
+    """A command line for the card at `place`, which is named when there are others; `found`: all the places."""
+    if sum(other.usable for other in found) < 2:
+        return words
+    return f"{words} --reader {shlex.quote(place.state.name)}"
 
 
 def choose(reader: str | None, wait: float | None = None) -> Place:

@@ -27,6 +27,7 @@ class Status:
     usages: tuple[Match, ...]
     trouble: errors.CpxError | None
     events: tuple[str, ...]  # the last lines of the log, oldest first
+    option: str = ""  # what a further command needs to be about this card when others are in: " --reader …"
 
 
 def look(settings: Settings, reader: str | None) -> Status:
@@ -39,7 +40,8 @@ def look(settings: Settings, reader: str | None) -> Status:
             found = identity.read(card, private=False)
         opposition = validity.Opposition(replace(settings, revocation_fetch=False))
         valid = validity.of_card(found.record, opposition.answer)
-        return Status(place.state.name, found, valid, usages.of_record(found.record), None, events)
+        option = "" if reader is None else desk.command("", place, desk.places())
+        return Status(place.state.name, found, valid, usages.of_record(found.record), None, events, option)
     except errors.CpxError as trouble:
         return Status(None, None, None, (), trouble, events)
 

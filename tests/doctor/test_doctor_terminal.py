@@ -130,6 +130,7 @@ def test_one_of_two_cards_is_rescued_and_the_printed_command_names_it() -> None:
         reader = cpxd(two, "readers", "--json").json[1]["reader"]
         screen = cpxd(two, "doctor", "--reader", reader).out
         assert f"→ cpxd unblock --reader '{reader}'" in screen
+        assert f"→ cpxd unblock --reader '{reader}'\n" in cpxd(two, "status", "--reader", reader).out
         with Terminal(two, "rescue") as terminal:
             terminal.expect(r"\[O/n\]")
             terminal.type("o\n")

@@ -6,9 +6,9 @@ from __future__ import annotations
 from cpxd import errors
 from cpxd.card.session import CodeStates
 from cpxd.doctor import contacts
-from cpxd.doctor.machine import quoted
 from cpxd.doctor.model import Check, Family, Findings, Verdict, command, error, gesture, info, ok, warning
 from cpxd.doctor.visit import Visit
+from cpxd.service import desk
 from cpxd.text import Text, tries
 
 _NEEDS = ("pcsc", "reader", "scdaemon", "card", "read")
@@ -72,10 +72,7 @@ def _pin(visit: Visit) -> Findings:
 
 
 def _unblocking(visit: Visit) -> str:
-    """The command for the card that was examined, which has to be named when there are others."""
-    if sum(place.usable for place in visit.places()) < 2:
-        return "cpxd unblock"
-    return quoted("cpxd", "unblock", "--reader", visit.place().state.name)
+    return desk.command("cpxd unblock", visit.place(), visit.places())
 
 
 def _first(sentence: str) -> str:
