@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulator.errors import InputError
+from simulator.errors import InputError, unusable
 
 _FORM = re.compile(r"((?:[0-9A-F]{2})*)(?:\[(\d{1,6})\])?((?:[0-9A-F]{2})*)")
 _LARGEST = 4 << 20
@@ -76,8 +76,10 @@ def read(path: Path) -> tuple[str, list[Exchange]]:
         if path.stat().st_size > _LARGEST:
             raise OSError("> 4 MiB")
         lines = path.read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} : {error}", f"{path}: {error}") from None
+    except OSError as error:
+        raise unusable(path, error) from None
+    except ValueError:
+        raise InputError(f"{path} : n'est pas une trace", f"{path}: is no trace") from None
     model, exchanges = "cps3", []
     command: Part | None = None
     for number, line in enumerate(lines, 1):

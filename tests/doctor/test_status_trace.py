@@ -106,6 +106,17 @@ def test_replay_of_what_is_no_trace(tmp_path: Path, content: bytes) -> None:
     assert done.returncode == 40 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("none", "n'existe pas"), (".", "c'est un dossier"), ("binary", "n'est pas une trace")]
+)
+def test_replay_of_a_file_that_cannot_be_read(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    done = subprocess.run(
+        [SCRIPTS / "cpx-sim", "replay", tmp_path / name], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (40, f"cpx-sim: {tmp_path / name} : {why}\n")
+
+
 def test_trace_of_a_command_that_cannot_be_traced(lab: Lab, tmp_path: Path) -> None:
     lab.insert(0, card())
     fails(cpxd(lab, "trace", str(tmp_path / "t"), "--", "serve"), 2)
