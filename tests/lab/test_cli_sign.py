@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from cpxd_lab import (
     PIN,
     Mover,
     Result,
+    Terminal,
     Wrapped,
     card,
     card_with_codes,
@@ -103,6 +106,23 @@ def test_a_pipe_has_no_place_beside_it_and_is_read_once(
     assert place in fails(command(desk, "sign", "pipe", *options, codes=[PIN]), 40)
     only(tmp_path, "pipe")
     assert handle.trace == []
+
+
+def test_a_pipe_that_nothing_comes_through_is_left_with_ctrl_c(desk: Lab, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with Terminal(desk, "sign", str(pipe), "-o", str(tmp_path / "out")) as terminal:
+        writer, end = None, time.monotonic() + 30
+        while writer is None and time.monotonic() < end:
+            time.sleep(0.01)
+            with contextlib.suppress(OSError):  # ENXIO until it is read, fifo(7)
+                writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        assert writer is not None
+        terminal.type("\x03")
+        assert terminal.finish() == 30
+        os.close(writer)
+    assert terminal.screen.count("\n") == 1 and "CPX-138" in terminal.screen
+    only(tmp_path, "pipe")
 
 
 def test_what_is_no_file_is_not_written_to(desk: Lab, paper: Path) -> None:
