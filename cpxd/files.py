@@ -50,14 +50,18 @@ def read_small(path: Path, limit: int = 1 << 20, errors: str = "strict") -> str:
 
 def read_bounded(path: Path, limit: int = 1 << 20) -> bytes:
     """A regular file of at most `limit` bytes. Raises OSError; never waits on a pipe, never reads a device."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
+    with open(path, "rb", opener=unwaited) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, "too large")
     return content
+
+
+def unwaited(path: str, flags: int) -> int:
+    """The opener of `open` that waits for no pipe. What `open` then refuses, a folder, it closes; os.fdopen would not."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def check_beside(document: Path) -> None:

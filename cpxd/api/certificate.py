@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cpxd import errors
 from cpxd.config import state_home
-from cpxd.files import alone, reason, write_new
+from cpxd.files import alone, reason, unwaited, write_new
 
 if TYPE_CHECKING:
     import ssl
@@ -104,9 +104,8 @@ def _names(certificate: x509.Certificate) -> set[str]:
 
 def _read(where: Path) -> bytes:
     """Raises OSError, and ValueError when others could have read or written it."""
-    fd = os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
+    with open(where, "rb", opener=lambda path, flags: unwaited(path, flags | os.O_NOFOLLOW)) as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) != 0o600:
             raise ValueError("not ours alone")
         return file.read(_LIMIT)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from cpxd import errors, log
 from cpxd.config import config_home
-from cpxd.files import alone, reason, write_new
+from cpxd.files import alone, reason, unwaited, write_new
 from cpxd.text import Text, tr
 
 MACHINE_FOLDER = Path("/etc/cpxd/origins.d")  # files *.list, one origin a line, # comments; root's alone
@@ -118,9 +118,8 @@ def _machine_files() -> list[Path]:
 def _listed(path: Path, owner: int) -> _List:
     """It is opened each time, and read when it is not the file that it was."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            status = os.fstat(fd)
+        with open(path, "rb", opener=unwaited) as file:
+            status = os.fstat(file.fileno())
             stamp = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
             known = _READ.get(path)
             if known is None or known.stamp != stamp:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cpxd.errors import BadFile
-from cpxd.files import reason, write_new
+from cpxd.files import reason, unwaited, write_new
 
 Edit = Callable[[bytes], bytes]
 _LIMIT = 4 << 20
@@ -91,9 +91,8 @@ class Kept:
 def content(path: Path) -> bytes | None:
     """None: there is no such file. Raises BadFile."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+        with open(path, "rb", opener=unwaited) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(0, "")
             return file.read(_LIMIT)
     except FileNotFoundError:

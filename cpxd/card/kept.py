@@ -24,7 +24,7 @@ from cpxd import tlv
 from cpxd.card.application import END, FILE_LIMIT, Path
 from cpxd.config import cache_home
 from cpxd.errors import BadFile
-from cpxd.files import write_new
+from cpxd.files import unwaited, write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -146,9 +146,8 @@ def _make_room(place: FilePath) -> None:
 
 
 def _read(path: FilePath) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with os.fdopen(fd, "rb") as file:
-        state = os.fstat(fd)
+    with open(path, "rb", opener=lambda name, flags: unwaited(name, flags | os.O_NOFOLLOW)) as file:
+        state = os.fstat(file.fileno())
         ours = stat.S_ISREG(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o077
         if not ours or state.st_size > _FILE_LIMIT:
             raise OSError("not a file of ours")

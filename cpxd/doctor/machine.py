@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cpxd import version
+from cpxd.files import unwaited
 
 MODULE = Path(version.__file__).parent / "pkcs11" / "module" / "libcpxd-pkcs11.so"
 _SMALL = 1 << 20
@@ -24,11 +25,6 @@ def _now() -> datetime:
 def _built() -> datetime:
     """When this cpxd was made: a packaged file keeps its date, and no clock that is right is before it."""
     return datetime.fromtimestamp(int(Path(version.__file__).stat().st_mtime), UTC)
-
-
-def _unwaited(path: str, flags: int) -> int:
-    """A pipe in a file's place is empty, and not waited for."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Machine:
     def text(self, path: Path | str) -> str:
         """A small file, stripped; empty when it cannot be read."""
         try:
-            with open(self.at(path) if isinstance(path, str) else path, "rb", opener=_unwaited) as file:
+            with open(self.at(path) if isinstance(path, str) else path, "rb", opener=unwaited) as file:
                 return file.read(_SMALL).decode("utf-8", "replace").strip()
         except OSError:
             return ""

@@ -7,13 +7,12 @@ none are noted and lived with; what cannot be a galss.ini at all is refused (Bad
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from cpxd.errors import BadConfig
-from cpxd.files import reason
+from cpxd.files import reason, unwaited
 from cpxd.text import Text, tr
 
 PLACES = (Path("/etc/galss.ini"), Path("/usr/local/galss/galss.ini"), Path("/Library/Preferences/galss.ini"))
@@ -63,7 +62,7 @@ def find(named: str) -> Path | None:
 def load(path: Path) -> Ini:
     """Raises BadConfig: unreadable, too large, or no channel in it."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(path, "rb", opener=unwaited) as file:
             content = file.read(_LIMIT + 1)
     except OSError as error:
         raise BadConfig(file=path, reason=reason(error)) from None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cpxd.config import cache_home
 from cpxd.errors import BadFile
-from cpxd.files import reason, write_new
+from cpxd.files import reason, unwaited, write_new
 from cpxd.revocation.crl import MAX_LIST
 
 _MOST_FILES = 256
@@ -95,9 +95,8 @@ def _held(path: Path, name: str) -> Held | None:
 
 
 def _read(path: Path) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        state = os.fstat(fd)
+    with open(path, "rb", opener=unwaited) as file:
+        state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_LIST:
             raise OSError("no list")
         return file.read(MAX_LIST)

@@ -73,9 +73,8 @@ def load(name_or_path: str | Path) -> Persona:
 def _content(path: Path) -> bytes:
     """Of a regular file: a device or a pipe would never end, and a persona takes a few kilobytes."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            state = os.fstat(descriptor)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            state = os.fstat(file.fileno())
             if stat.S_ISREG(state.st_mode) and state.st_size <= _LARGEST:
                 return file.read(_LARGEST)
     except OSError as error:

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from cpxd import config, daemon, errors, files, log
+from cpxd.api import certificate, origins
+from cpxd.browsers import kept
+from cpxd.reader import galssini
 from cpxd.service import verifying
 from cpxd.signature import reading, trust
 
@@ -138,3 +141,19 @@ def test_the_longest_path_of_the_socket_can_be_bound(tmp_path: Path, monkeypatch
     monkeypatch.setenv("XDG_RUNTIME_DIR", runtime + "x")
     with pytest.raises(errors.BadFile):
         daemon.pkcs11_socket()
+
+
+def test_a_folder_in_the_place_of_a_file_costs_no_descriptor(home: Path) -> None:
+    """The daemon looks at some of them at each request: it would soon have none left."""
+    for place in (origins.person_file(), certificate.path(), log.log_file()):
+        place.mkdir(parents=True)
+    before = os.listdir("/proc/self/fd")
+    assert not origins.allowed("https://site.example")
+    assert log.tail(1) == []
+    with pytest.raises(errors.BadFile):
+        certificate.ensure()
+    with pytest.raises(errors.BadFile):
+        kept.content(home)
+    with pytest.raises(errors.BadConfig):
+        galssini.load(home)
+    assert os.listdir("/proc/self/fd") == before
