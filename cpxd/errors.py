@@ -42,6 +42,15 @@ class NoService(CpxError):
     )
 
 
+class SilentService(NoService):
+    """It takes the connection, and never answers."""
+
+    what = Text(
+        "Le service de cartes (pcscd) ne répond plus. Redémarrez-le : sudo systemctl restart pcscd",
+        "The smart card service (pcscd) has stopped answering. Restart it: sudo systemctl restart pcscd",
+    )
+
+
 class GalssTrouble(NoService):
     """GALSS or its terminal refused a call. Details: `code` (hexadecimal, "terminal xx" or "?"), `operation`."""
 

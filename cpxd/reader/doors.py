@@ -77,7 +77,7 @@ def _pcsc_states() -> list[ReaderState]:
     try:
         return thread.call(job)
     except errors.ReaderBusy:
-        raise errors.NoService() from None
+        raise errors.SilentService() from None
     finally:
         thread.finish(lambda: None, wait=0)
 

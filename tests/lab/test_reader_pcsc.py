@@ -59,7 +59,7 @@ def scenario_pcscd_hangs(lab: Lab) -> None:
     doors._SERVICE_WAIT = 0.5
     os.kill(pid := lab.pcscd_pid, signal.SIGSTOP)
     try:
-        assert raised(errors.NoService, desk.places) < 5
+        assert raised(errors.SilentService, desk.places) < 5
     finally:
         os.kill(pid, signal.SIGCONT)
     doors._SERVICE_WAIT = 10.0
