@@ -17,6 +17,7 @@ from cpxd.text import tr
 MACHINE_FILE = Path("/etc/cpxd/config.toml")
 PKCS11_SOCKET = "pkcs11.sock"  # of the service, in run_home()
 SOCKET_PATH_LIMIT = 107  # bytes of an AF_UNIX address
+NO_HOME = Path("/proc/nonexistent")  # nobody can make it, root neither
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ _RULES = {f.name: f.metadata for f in fields(Settings)}
 
 
 def home() -> Path:
-    """The person's folder, or one that does not exist. Never a relative path: that is somewhere else for each program."""
+    """The person's folder, or NO_HOME. Never a relative path: that is somewhere else for each program."""
     found = os.path.expanduser("~")
-    return Path(found if found.startswith("/") else "/nonexistent")
+    return Path(found) if found.startswith("/") else NO_HOME
 
 
 def config_home() -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cpxd import version
+from cpxd import config, version
 from cpxd.files import unwaited
 
 MODULE = Path(version.__file__).parent / "pkcs11" / "module" / "libcpxd-pkcs11.so"
@@ -39,7 +39,7 @@ class Machine:
     """`root`: where /sys, /proc, /run, /etc and /usr are looked for."""
 
     root: Path = Path("/")
-    home: Path = field(default_factory=Path.home)
+    home: Path = field(default_factory=config.home)
     now: Callable[[], datetime] = _now
     built: Callable[[], datetime] = _built
 

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from cpxd import config
+
 if TYPE_CHECKING:
     from cpxd.nomenclature.refresh import NewTable
 
@@ -144,7 +146,7 @@ def _records(file: str) -> list[Row]:
 def folder() -> Path:
     """Where the person's tables lie."""
     base = os.environ.get("XDG_DATA_HOME", "")
-    home = Path(base) if base.startswith("/") else Path(os.path.expanduser("~/.local/share"))
+    home = Path(base) if base.startswith("/") else config.home() / ".local/share"
     return home / "cpxd" / "nomenclature"
 
 

@@ -94,7 +94,8 @@ def read_source(path: Path, options: Options, *, shown: bool = False) -> Source:
     try:
         found = path.stat()
         size = found.st_size
-        if not options.streamed and not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        endless, ordinary = stat.S_ISCHR(found.st_mode), stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+        if endless or not (options.streamed or ordinary):
             raise errors.BadFile(file=path, reason=tr("ce n'est pas un fichier ordinaire", "it is no regular file"))
         if not options.streamed and size > MAX_DOCUMENT:
             raise errors.DocumentTooLarge(format=options.kind.name, size=size, limit=MAX_DOCUMENT)

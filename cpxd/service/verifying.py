@@ -83,6 +83,8 @@ def _beside(path: Path, content: Path | None) -> DigestOf | None:
     def digest(name: str) -> bytes:
         value = hashlib.new(name)
         try:
+            if document.is_char_device():  # it may never end
+                raise errors.BadFile(file=document, reason=tr("ce n'est pas un fichier ordinaire", "it is no regular file"))
             with document.open("rb") as file:
                 while block := file.read(_BLOCK):
                     value.update(block)

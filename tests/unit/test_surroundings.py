@@ -16,8 +16,9 @@ from cpxd import config, daemon, errors, files, log
 from cpxd.api import certificate, origins
 from cpxd.browsers import kept
 from cpxd.reader import galssini
-from cpxd.service import verifying
+from cpxd.service import signing, verifying
 from cpxd.signature import reading, trust
+from cpxd.signature.options import Options
 
 BIN = Path(sys.executable).with_name("cpxd")
 BASES = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
@@ -38,18 +39,24 @@ def test_a_relative_folder_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, "relative")
     assert [config.config_home(), config.state_home(), config.cache_home()] == usual
     monkeypatch.setenv("HOME", "relative")
-    assert config.home() == Path("/nonexistent")
+    assert config.home() == config.NO_HOME
+    with pytest.raises(OSError):  # root's too
+        config.home().mkdir(parents=True)
 
 
-def test_nobody_without_a_home_is_served_too() -> None:
+@pytest.mark.parametrize("words", [("pin", "status", "--reader", "none"), ("doctor",)])
+def test_nobody_without_a_home_is_served_too(words: tuple[str, ...]) -> None:
     """As in a container that runs under a number which no user has."""
     nobody = ["setpriv", "--reuid", "54321", "--clear-groups"] if os.getuid() == 0 else ["unshare", "--user"]
     environment = {name: value for name, value in os.environ.items() if name != "HOME" and name not in BASES}
-    program = "import sys; from cpxd.cli.main import main; sys.exit(main(['pin', 'status', '--reader', 'none']))"
+    program = "import sys; from cpxd.cli.main import main; sys.exit(main(sys.argv[1:]))"
     if subprocess.run([*nobody, sys.executable, "-c", ""], env=environment, check=False).returncode:
         nobody = ["unshare", "--user"]  # the interpreter is in a folder of root's alone
-    done = subprocess.run([*nobody, sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in (10, 11) and done.stderr.count("\n") == 1, done.stderr
+    done = subprocess.run(
+        [*nobody, sys.executable, "-c", program, *words], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (3, 10, 11) and done.stderr.count("\n") == (words != ("doctor",)), done
+    assert "HOME" in done.stdout or words != ("doctor",)
 
 
 def test_a_log_that_is_no_file_delays_nobody(home: Path) -> None:
@@ -157,3 +164,13 @@ def test_a_folder_in_the_place_of_a_file_costs_no_descriptor(home: Path) -> None
     with pytest.raises(errors.BadConfig):
         galssini.load(home)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_device_is_no_document() -> None:
+    """/dev/zero would be hashed for ever."""
+    with pytest.raises(errors.BadFile):
+        signing.read_source(Path("/dev/null"), Options("cms"))
+    beside = verifying._beside(Path("x.p7s"), Path("/dev/null"))
+    assert beside is not None
+    with pytest.raises(errors.BadFile):
+        beside("sha256")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cpxd import log
+from cpxd import config, log
 from cpxd.card import kept
 from cpxd.doctor.machine import quoted
 from cpxd.doctor.model import Check, Family, Finding, Findings, Fix, command, gesture, ok, warning
@@ -37,6 +37,8 @@ _RESTART = gesture(
     "Redémarrez ; sinon prévenez votre administrateur : le disque est peut-être abîmé",
     "Restart; else tell your administrator: the disk may be damaged",
 )
+_HOMELESS = Text("Vous n'avez pas de dossier personnel.", "You have no home folder.")
+_NAME_IT = gesture("Nommez-en un dans la variable HOME", "Name one in the variable HOME")
 _MAKE_ROOM = gesture("Libérez de la place : corbeille, téléchargements", "Make room: trash, downloads")
 
 
@@ -61,6 +63,8 @@ def _log(visit: Visit) -> Findings:
 
 def _folder(visit: Visit, thing: _Kept, folder: Path) -> Finding | None:
     """What keeps us from writing into a folder of ours, which need not exist yet."""
+    if config.NO_HOME in folder.parents:
+        return thing.lost(folder, _HOMELESS, _NAME_IT)
     place = folder
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
