@@ -22,6 +22,7 @@ _OFF_THE_CARD = frozenset(
         "galss",
         "cache",
         "log",
+        "memory",
         "daemon",
         "port",
         "certificate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import socket
 import sqlite3
 import struct
@@ -346,6 +347,16 @@ def socket_taken(bench: Bench, case: Case) -> None:
 @fault("CPX-218", 2)
 def daemon_deaf(bench: Bench, case: Case) -> None:
     case.listening(case.folder / "run/cpxd/pkcs11.sock")
+
+
+@fault("CPX-228", 3)
+def no_locked_memory_for_the_daemon(bench: Bench, case: Case) -> None:
+    """It hangs up at once, as it does in truth; the socket is this process's."""
+    case.listening(case.folder / "run/cpxd/pkcs11.sock", lambda link: None)
+    case.put(
+        f"root/proc/{os.getpid()}/limits", "Max locked memory         65536                65536                bytes     \n"
+    )
+    case.put(f"root/proc/{os.getpid()}/status", "Name:\tcpxd\nVmLck:\t      64 kB\n")
 
 
 @fault("CPX-113", 2)

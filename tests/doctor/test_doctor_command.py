@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from cpxd_lab import PIN, card, card_with_codes, cpxd, fails, image, tries, value, with_codes
+from cpxd_lab import CPXD, PIN, card, card_with_codes, cpxd, fails, image, tries, value, with_codes
 
 from cpxd import errors
 from cpxd.doctor import contacts
@@ -29,6 +31,14 @@ def test_json_is_one_object_a_check(lab: Lab) -> None:
     for check in checks:
         assert set(check) == {"id", "family", "status", "code", "title", "detail", "fix", "verdict", "evidence", "texts"}
         assert check["fix"] is None or check["fix"]["kind"] in ("command", "phone", "web", "physical")
+
+
+def test_where_no_memory_can_be_locked_the_limit_is_named(lab: Lab) -> None:
+    lab.insert(0, card())
+    without = ["setpriv", "--bounding-set", "-ipc_lock"] if os.getuid() == 0 else []  # root may lock whatever the limit says
+    line = [*without, "prlimit", "--memlock=0:0", CPXD, "doctor"]
+    done = subprocess.run(line, env={**os.environ, **lab.env}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3 and "CPX-228 ✗" in done.stdout and "memlock : 0 Kio" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("language", ["fr", "en"])

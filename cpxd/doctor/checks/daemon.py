@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import socket
 import stat
 import struct
@@ -13,8 +15,9 @@ from pathlib import Path
 from cpxd.config import PKCS11_SOCKET, SOCKET_PATH_LIMIT, run_home
 from cpxd.doctor.checks.storage import aside, move_aside
 from cpxd.doctor.machine import Machine, quoted
-from cpxd.doctor.model import Check, Family, Finding, Findings, command, error, gesture, info, ok, warning
+from cpxd.doctor.model import Check, Family, Finding, Findings, Verdict, command, error, gesture, info, ok, warning
 from cpxd.doctor.visit import Visit
+from cpxd.secret import Secret, SecretError
 from cpxd.text import Text
 
 _SECONDS = 0.5
@@ -23,6 +26,43 @@ _ABSENT = Text(
     "Le service cpxd ne tourne pas ; il démarre avec le premier programme.",
     "The cpxd service does not run; it starts with the first program.",
 )
+
+
+_LOCKED = 5  # pages: what the service locks for one program that gives a code (pkcs11/frames.py, secret.py)
+_MAX_LOCKED = re.compile(r"^Max locked memory +(\d+)", re.MULTILINE)  # proc(5), /proc/pid/limits, bytes
+_NOW_LOCKED = re.compile(r"^VmLck:\s+(\d+) kB", re.MULTILINE)  # /proc/pid/status
+
+
+def _memory(visit: Visit) -> Findings:
+    """Tried, for root may lock whatever the limit says."""
+    try:
+        held = [Secret() for _ in range(_LOCKED)]
+    except SecretError:
+        yield _refused("memory", Text("", ""), resource.getrlimit(resource.RLIMIT_MEMLOCK)[0])
+        return
+    yield ok("memory", "Le système protège la mémoire des codes.", "The system protects the memory of codes.", pages=len(held))
+
+
+def _refused(check: str, whose: Text, limit: int) -> Finding:
+    size = Text("illimitée", "unlimited") if limit == resource.RLIM_INFINITY else Text(f"{limit >> 10} Kio", f"{limit >> 10} KiB")
+    return error(
+        check,
+        "CPX-228",
+        Text(
+            "Le système refuse la mémoire protégée, où cpxd reçoit les codes.",
+            "The system refuses locked memory, where cpxd receives codes.",
+        ),
+        Text(
+            f"Limite memlock{whose.fr} : {size.fr}. Des programmes voient alors zéro lecteur.",
+            f"Limit memlock{whose.en}: {size.en}. Programs then see no reader.",
+        ),
+        gesture(
+            "Mettez memlock à 8192 dans /etc/security/limits.conf (LimitMEMLOCK=8M pour systemd), puis rouvrez la session",
+            "Set memlock to 8192 in /etc/security/limits.conf (LimitMEMLOCK=8M for systemd), then log in again",
+        ),
+        verdict=Verdict.ADMIN,
+        limit=limit,
+    )
 
 
 def _daemon(visit: Visit) -> Findings:
@@ -84,7 +124,16 @@ def _asked(machine: Machine, path: Path) -> Finding:
             answered = False
     if answered:
         return ok("daemon", "Le service cpxd répond.", "The cpxd service answers.", pid=pid)
-    return _deaf(machine, pid)
+    return _starved(machine, pid) or _deaf(machine, pid)
+
+
+def _starved(machine: Machine, pid: int) -> Finding | None:
+    """A service that gets no locked memory hangs up on every program."""
+    limit = _MAX_LOCKED.search(machine.text(f"/proc/{pid}/limits"))
+    held = _NOW_LOCKED.search(machine.text(f"/proc/{pid}/status"))
+    if limit is None or int(limit[1]) >= (int(held[1]) << 10 if held else 0) + _LOCKED * resource.getpagesize():
+        return None
+    return _refused("daemon", Text(" du service cpxd", " of the cpxd service"), int(limit[1]))
 
 
 def _stale(path: Path) -> Finding:
@@ -115,5 +164,14 @@ def _deaf(machine: Machine, pid: int | None) -> Finding:
 FAMILY = Family(
     "daemon",
     Text("Service cpxd", "cpxd service"),
-    (Check("daemon", Text("Service et socket", "Service and socket"), ("CPX-144", "CPX-216", "CPX-217", "CPX-218"), _daemon),),
+    (
+        Check("memory", Text("Mémoire protégée (essai réel)", "Locked memory (really tried)"), ("CPX-228",), _memory),
+        Check(
+            "daemon",
+            Text("Service et socket", "Service and socket"),
+            ("CPX-144", "CPX-216", "CPX-217", "CPX-218", "CPX-228"),
+            _daemon,
+            ("memory",),
+        ),
+    ),
 )
