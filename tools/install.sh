@@ -7,14 +7,15 @@ set -eu
 umask 022 # what is installed for all can be read by all, and a program that others can change is started by nobody
 here=$(cd "$(dirname "$0")/.." && pwd)
 dest="${DESTDIR:-}"
+base() { case "$1" in /*) echo "$1" ;; *) echo "$HOME/$2" ;; esac } # a relative one is none, as cpxd reads it
 if [ "$(id -u)" = 0 ]; then
   prefix="${PREFIX:-/usr/local}"
   units="${UNITS:-/etc/systemd/user}"
   modules="${MODULES:-/usr/share/p11-kit/modules}"
 else
   prefix="${PREFIX:-$HOME/.local}"
-  units="${UNITS:-${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user}"
-  modules="${MODULES:-${XDG_CONFIG_HOME:-$HOME/.config}/pkcs11/modules}"
+  units="${UNITS:-$(base "${XDG_CONFIG_HOME:-}" .config)/systemd/user}"
+  modules="${MODULES:-$(base "${XDG_CONFIG_HOME:-}" .config)/pkcs11/modules}"
 fi
 home="$prefix/lib/cpxd"
 bin="${BIN:-$prefix/bin/cpxd}"
@@ -90,10 +91,10 @@ case "${1:-}" in
     [ ! -L "$dest$bin" ] || rm -f "$dest$bin"
     rm -rf "$dest$home"
     if [ "$(id -u)" != 0 ] && [ -z "$dest" ]; then
-      rm -rf "${XDG_CACHE_HOME:-$HOME/.cache}/cpxd"
+      rm -rf "$(base "${XDG_CACHE_HOME:-}" .cache)/cpxd"
       rmdir -p --ignore-fail-on-non-empty "$units"/{sockets,default}.target.wants "$units" "$modules" "$(dirname "$home")" \
         "$(dirname "$bin")" 2>/dev/null || :
-      for left in "${XDG_CONFIG_HOME:-$HOME/.config}/cpxd" "${XDG_STATE_HOME:-$HOME/.local/state}/cpxd"; do
+      for left in "$(base "${XDG_CONFIG_HOME:-}" .config)/cpxd" "$(base "${XDG_STATE_HOME:-}" .local/state)/cpxd"; do
         [ ! -e "$left" ] || echo "Gardé, réglages et journal / kept, settings and log: $left"
       done
     fi

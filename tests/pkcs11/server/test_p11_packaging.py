@@ -169,3 +169,15 @@ def test_removing_leaves_nothing_behind(tmp_path: Path) -> None:
             service.kill()
     assert notes.read_text().startswith("unregister")
     assert [path.name for path in tmp_path.rglob("*") if not path.is_dir()] == ["notes"]
+
+
+def test_a_person_removes_nothing_below_the_folder_they_are_in(tmp_path: Path) -> None:
+    """A relative XDG_CACHE_HOME is none: what is called cpxd here may be the checkout's own."""
+    fake = tmp_path / "fake"
+    for file in (fake / "id", tmp_path / "here" / "cpxd" / "mine", tmp_path / ".cache" / "cpxd" / "ours"):
+        file.parent.mkdir(parents=True)
+        file.write_text("#!/bin/sh\necho 1000\n")
+        file.chmod(0o755)
+    here = os.path.relpath(tmp_path / "here")
+    install("remove", tmp_path, PREFIX=tmp_path / "none", PATH=f"{fake}:{os.environ['PATH']}", XDG_CACHE_HOME=here)
+    assert (tmp_path / "here" / "cpxd" / "mine").exists() and not (tmp_path / ".cache" / "cpxd").exists()
