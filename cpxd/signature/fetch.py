@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -12,11 +14,18 @@ from http.client import HTTPMessage
 from typing import IO
 from urllib.parse import SplitResult, urlsplit
 
-from cpxd.text import printable, tr
+from cpxd.text import Text, printable, tr
 
 MAX_ANSWER = 32 << 20  # bytes: the CRL of a large authority
 _CHUNK = 1 << 16
 _TRICKLE = 6
+_REASONS = {
+    errno.ECONNREFUSED: Text("connexion refusée", "connection refused"),
+    errno.ECONNRESET: Text("connexion coupée", "connection cut"),
+    errno.ENETUNREACH: Text("pas de réseau", "no network"),
+    errno.EHOSTUNREACH: Text("serveur injoignable", "server out of reach"),
+    errno.ETIMEDOUT: Text("pas de réponse à temps", "no answer in time"),
+}
 
 
 class FetchError(Exception):
@@ -83,8 +92,16 @@ class Network:
             with error:
                 raise FetchError(f"{url} : HTTP {error.code}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            raise FetchError(f"{url} : {reason}") from None
+            raise FetchError(f"{url} : {_why(getattr(error, 'reason', None) or error)}") from None
+
+
+def _why(error: object) -> object:
+    if isinstance(error, socket.gaierror):
+        return tr("nom de serveur introuvable, ou pas de réseau", "name of the server not found, or no network")
+    if isinstance(error, TimeoutError):
+        return tr(*_REASONS[errno.ETIMEDOUT])
+    found = _REASONS.get(error.errno or 0) if isinstance(error, OSError) else None
+    return error if found is None else tr(*found)
 
 
 def offline(url: str, body: bytes | None = None, kind: str = "") -> bytes:

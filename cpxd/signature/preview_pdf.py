@@ -113,6 +113,8 @@ def _text(reader: Any, count: int) -> tuple[list[str], int]:
         found += [line for line in text.splitlines() if line.strip()]
         for name, look, words in _annotations(page):
             operators += _FORM
+            if operators > _MOST_OPERATORS:
+                return found, number
             with contextlib.suppress(_TooMuch):
                 drawn = "" if look is None else page.extract_xform_text(look, visitor_operand_before=visit)
                 said = dict.fromkeys(" ".join(part.split()) for part in (drawn, *words))
@@ -126,7 +128,8 @@ def _annotations(page: Any) -> Iterator[tuple[str, Any, list[str]]]:
     """What is drawn over a page: its name, the form that shows it (None: the viewer makes one), and the words it is made of."""
     from pypdf.generic import ArrayObject, DictionaryObject, StreamObject
 
-    for reference in page.get("/Annots", ArrayObject()).get_object() or ():
+    listed = _entry(page, "/Annots")
+    for reference in listed if isinstance(listed, ArrayObject) else ():  # null is none too
         item = reference.get_object()
         if not isinstance(item, DictionaryObject) or item.get("/Subtype") in _SILENT:
             continue

@@ -83,9 +83,16 @@ def _verify_either(der: bytes, beside: DigestOf | None) -> SignedPart:
         if beside is None:
             raise
         return verify_signed_data(der, beside)
-    if beside is not None and beside(part.hash_name) != hashlib.new(part.hash_name, part.content or b"").digest():
-        raise BadSignature("the document beside it is not the one inside")
+    _check_same(part.content or b"", beside, part.hash_name)
     return part
+
+
+def _check_same(inside: bytes, beside: DigestOf | None, hash_name: str) -> None:
+    """Raises BadSignature when another document is beside a signature than in it."""
+    if beside is not None and beside(hash_name) != hashlib.new(hash_name, inside).digest():
+        raise BadSignature(
+            tr("le document d'à côté n'est pas celui qui est signé", "the document beside it is not the one signed")
+        )
 
 
 def failed(name: str, error: Exception) -> Found:
@@ -125,8 +132,7 @@ def _unjudged_stamp(error: NotJudged) -> Text:
 def _read_jws(content: bytes, beside: DigestOf | None) -> Found:
     try:
         part = jws.verify(content)
-        if beside is not None and beside("sha256") != hashlib.sha256(part.payload).digest():
-            raise BadSignature("the document beside it is not the one inside")
+        _check_same(part.payload, beside, "sha256")
     except BadSignature as error:
         return failed("JWS", error)
     return Found(
@@ -146,6 +152,8 @@ def _read_mail(content: bytes) -> Found:
         stamp, doubts = stamp_of(part)
     except CpxError:
         raise NotSigned(tr("message illisible", "unreadable message")) from None
+    except NoSigner as error:
+        raise NotSigned(str(error.reason)) from None
     except BadSignature as error:
         if str(error) == "multipart/signed":
             raise NotSigned(tr("message non signé", "the message is not signed")) from None

@@ -102,11 +102,20 @@ def test_annotations_that_say_nothing_or_nonsense() -> None:
     assert seen.readable and seen.lines == ("pages : 1", "Ordonnance")
 
 
+@pytest.mark.parametrize("listed", [b"null", b"3", b"99 0 R", b"<<>>"])
+def test_a_page_without_annotations_is_read(listed: bytes) -> None:
+    page = documents.pdf("Ordonnance").replace(b"/Resources<</Font", b"/Annots " + listed + b"/Resources<</Font", 1)
+    seen = preview.of_bytes(page)
+    assert seen.readable and seen.lines == ("pages : 1", "Ordonnance"), seen
+
+
 def test_more_annotations_than_anybody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cpxd.signature.preview_pdf._MOST_OPERATORS", 5000)
     look = b"BT /F1 12 Tf " + b"(x) Tj " * 900 + b"ET"
     many = annotated(*[b"/Subtype/FreeText/AP<</N 7 0 R>>"] * 300, look=look)
     assert "too much to show from page 1 on" in [w.en for w in preview.of_bytes(many).warnings]
+    seen = preview.of_bytes(annotated(*[b"/Subtype/Text/Contents(x)"] * 300))
+    assert "too much to show from page 1 on" in [w.en for w in seen.warnings] and len(seen.lines) < 100, seen
 
 
 def test_the_page_that_a_document_opens_on_is_no_action() -> None:

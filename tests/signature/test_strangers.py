@@ -110,7 +110,9 @@ def test_another_document_is_beside_it(folder: Path, exported: Path, tmp_path: P
     for line in ("", "-nodetach", "-nodetach -stream"):
         path = openssl(folder, line, "c.p7m")
         assert verify(path, exported, folder / "d.txt").verdict == "valid"
-        assert verify(path, exported, tmp_path / "other.txt").verdict == "invalid"
+        other = verify(path, exported, tmp_path / "other.txt")
+        assert other.verdict == "invalid"
+        assert line == "" or re.search(r"celui qui est signé|the one signed", str(other.reasons[0]))
 
 
 def test_certificates_alone_are_no_signature(folder: Path) -> None:
@@ -130,6 +132,15 @@ def test_a_stream_rewritten_is_still_one(folder: Path, exported: Path, judges: J
     for one in (endless, rewritten):
         assert judges.openssl_cms(one, None)
         assert judges.java("cms", one, None), judges.said
+
+
+def test_an_encrypted_mail_is_no_false_signature(folder: Path) -> None:
+    line = "openssl cms -encrypt -aes256 -in d.txt -outform DER -out e.p7m c0.pem"
+    subprocess.run(line.split(), cwd=folder, check=True)
+    head = b"From: a@b.example\nMIME-Version: 1.0\nContent-Type: application/pkcs7-mime; name=smime.p7m\n"
+    mail = head + b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes((folder / "e.p7m").read_bytes())
+    with pytest.raises(NotSigned, match=r"chiffré|encrypted"):
+        read(mail, None)
 
 
 @pytest.mark.parametrize(

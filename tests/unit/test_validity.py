@@ -263,6 +263,19 @@ def test_an_address_that_is_none(address: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("http://127.0.0.1:1/", r"connexion refusée|connection refused"),
+        ("http://nobody.invalid/", r"nom de serveur introuvable|name of the server not found"),
+    ],
+)
+def test_a_server_that_is_not_there(address: str, why: str) -> None:
+    with pytest.raises(FetchError, match=why) as caught:
+        Network(5, "none")(address)
+    assert "Errno" not in str(caught.value)
+
+
 def test_a_server_that_speaks_something_else() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
