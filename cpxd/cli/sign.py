@@ -62,7 +62,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _add_vihf(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("VIHF")
+    group = parser.add_argument_group(tr("VIHF ", "VIHF"))
     group.add_argument("--ins", help=tr("matricule INS du patient, clé comprise", "INS number of the patient, with its key"))
     group.add_argument(
         "--purpose", default="normal", choices=("normal", "bris_de_glace", "centre_15"), help=tr("motif", "purpose")

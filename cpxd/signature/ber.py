@@ -32,13 +32,12 @@ def _read(data: memoryview, start: int, depth: int) -> tuple[bytes, int]:
     if length == _ENDLESS:
         if not tag & 0x20:
             raise ValueError("an endless length of something simple")
-        parts, at = [], start + 2
+        in_parts = tag == _CONSTRUCTED_OCTETS
+        inside, at = bytearray(), start + 2  # no list: of a piece of two bytes it would keep twenty times as much
         while data[at : at + 2] != _END:
             part, at = _read(data, at, depth + 1)
-            parts.append(part)
-        if tag == _CONSTRUCTED_OCTETS:
-            return tlv(_OCTETS, b"".join(map(_octets, parts))), at + 2
-        return tlv(tag, b"".join(parts)), at + 2
+            inside += _octets(part) if in_parts else part
+        return tlv(_OCTETS if in_parts else tag, bytes(inside)), at + 2
     begin = start + 2
     if length > _ENDLESS:
         begin += length & 0x7F
