@@ -14,7 +14,7 @@ def add(parser: argparse.ArgumentParser, english: bool) -> None:
         return in_english if english else french
 
     def port(text: str) -> int:
-        if text == "0" or (text.isascii() and text.isdigit() and 1024 <= int(text[:6]) <= 65533):
+        if text == "0" or (text.isascii() and text.isdigit() and len(text) <= 5 and 1024 <= int(text) <= 65533):
             return int(text)
         raise argparse.ArgumentTypeError(tr("0, ou un nombre de 1024 à 65533", "0, or a number from 1024 to 65533"))
 

@@ -79,6 +79,12 @@ def test_what_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str])
             assert (said.out, said.err) == ("", f"cpx-sim: {why}\n")
 
 
+@pytest.mark.parametrize("port", ["80", "65534", "00102499999", "9" * 5000, "٢٠٠٠", "-1", ""])
+def test_ports_that_are_none(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    assert main(["psc", "--lang", "fr", f"--port={port}"]) == 2
+    assert "1024 à 65533" in capsys.readouterr().err
+
+
 def test_ports_in_a_row(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         port = _three_free_ports(stack)
