@@ -74,8 +74,9 @@ _RULES = {f.name: f.metadata for f in fields(Settings)}
 
 
 def home() -> Path:
-    """The person's folder, or NO_HOME. Never a relative path: that is somewhere else for each program."""
-    found = os.path.expanduser("~")
+    """The person's folder, the password file's where HOME is not set, or NO_HOME. Never a relative path: that is somewhere else
+    for each program."""
+    found = os.environ.get("HOME", os.path.expanduser("~"))
     return Path(found) if found.startswith("/") else NO_HOME
 
 

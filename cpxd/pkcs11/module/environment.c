@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include "environment.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,18 +21,31 @@ static const char *absolute(const char *name)
     return value != NULL && value[0] == '/' ? value : NULL;
 }
 
+/* The password file's where HOME is not set, as the daemon has it; what is no absolute path is none. */
+static const char *find_home(char *record, size_t size)
+{
+    const char *home = secure_getenv("HOME");
+    struct passwd entry, *found = NULL;
+
+    if (home == NULL && getpwuid_r(getuid(), &entry, record, size, &found) == 0 && found != NULL)
+        home = entry.pw_dir;
+    return home != NULL && home[0] == '/' ? home : NULL;
+}
+
 static void find_socket(char *path, size_t size)
 {
     const char *given = absolute("CPXD_PKCS11_SOCKET");
     const char *runtime = absolute("XDG_RUNTIME_DIR");
-    const char *home = absolute("HOME");
-    char user[32];
+    const char *home = NULL;
+    char user[32], record[4096];
     struct stat status;
     int len = -1;
 
     (void)snprintf(user, sizeof user, "/run/user/%lu", (unsigned long)getuid());
     if (runtime == NULL && stat(user, &status) == 0 && S_ISDIR(status.st_mode))
         runtime = user;
+    if (given == NULL && runtime == NULL)
+        home = find_home(record, sizeof record);
 
     if (given != NULL)
         len = snprintf(path, size, "%s", given);

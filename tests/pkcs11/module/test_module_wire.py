@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import subprocess
 from ctypes import byref, c_ulong
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,6 +19,9 @@ import pytest
 from module_attributes import NESTED, answered, valid
 from module_p11 import Mechanism, Module, Pss, attributes, initialized
 from module_standin import Link, Mute, OldHand, Request, Serve, StandIn, body, frame, number, refusal, simple_token, string
+from module_stock import SOURCES
+
+from cpxd import config
 
 SIGN_INIT = 42
 INIT_TOKEN = {0: 9, 1: 88, 2: 88}
@@ -305,6 +309,26 @@ def test_socket_places(module_path: Path, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv("CPXD_PKCS11_SOCKET", useless)
         with initialized(module):
             assert module.slots() == []
+
+
+PROBE = (
+    '#include "environment.h"\n#include <stdio.h>\nint main(void){struct environment e; environment_read(&e); puts(e.socket);}'
+)
+
+
+def test_without_a_runtime_folder_module_and_daemon_have_the_same_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "probe.c").write_text(PROBE)
+    probe = str(tmp_path / "probe")
+    line = ["gcc", "-std=c11", f"-I{SOURCES}", f"{probe}.c", str(SOURCES / "environment.c"), "-o", probe]
+    subprocess.run(line, check=True)
+    for name in ("CPXD_PKCS11_SOCKET", "XDG_RUNTIME_DIR", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for home in (None, str(tmp_path), "relative", ""):
+        if home is not None:
+            monkeypatch.setenv("HOME", home)
+        found = subprocess.run([probe], capture_output=True, text=True, check=True).stdout.strip()
+        ours = config.run_home() / config.PKCS11_SOCKET
+        assert found == ("" if config.NO_HOME in ours.parents else str(ours)), home
 
 
 def test_longest_path_is_107_bytes(module_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
