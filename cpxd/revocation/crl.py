@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtensionOID
 
 from cpxd.record import ber
+from cpxd.record.certificate import CardCertificate
 from cpxd.revocation import DAMAGED, HOLD, SKEW, Answer, unknown
 from cpxd.text import Text
 
@@ -75,8 +76,11 @@ class Scope:
     holders: bool = True  # those of persons and machines
     authorities: bool = True
 
-    def covers(self, points: Collection[str], *, authority: bool) -> bool:
-        """Of a certificate: the addresses it names for lists, and whether it is an authority's (RFC 5280, 6.3.3, b, 2)."""
+    def covers(self, certificate: CardCertificate) -> bool:
+        """Whether it is about this one, by the addresses that it names for lists, and by whose it is (RFC 5280, 6.3.3, b, 2)."""
+        return self.about(certificate.crl_urls, authority="keyCertSign" in certificate.key_usage)
+
+    def about(self, points: Collection[str], *, authority: bool) -> bool:
         return (self.authorities if authority else self.holders) and (not self.points or not self.points.isdisjoint(points))
 
 
@@ -190,9 +194,9 @@ def _sealed(der: bytes) -> bool:
     return same and der[_header(der, outer_end)[1]] == 0
 
 
-def answer(full: RevocationList, delta: RevocationList | None, serial: int, now: datetime, *, covered: bool = True) -> Answer:
+def answer(full: RevocationList, delta: RevocationList | None, serial: int, now: datetime, *, covered: bool = False) -> Answer:
     """What a full list, and the delta list over it, say of a certificate of their authority at this moment. `covered`: whether
-    it is one of those that the full list is about; what is revoked is so all the same.
+    it is known to be one of those that a list of a part is about; what is revoked is so all the same.
 
     Revoked does not go stale: a delta that does not fit the full list says that much all the same, unless its hold is the older.
     """
@@ -208,7 +212,7 @@ def answer(full: RevocationList, delta: RevocationList | None, serial: int, now:
     source = "CRL" if usable is None and teller is full else "CRL + delta"
     if found is not None and found.reason != _REMOVED:
         return Answer("revoked", since=found.since, reason=found.reason, source=source, told=teller.this_update)
-    if not covered:
+    if not covered and full.scope != WHOLE:
         return unknown("cette liste ne couvre pas ce certificat", "this list does not cover this certificate")
     for item in (full, usable):
         if item is not None and not item.this_update <= now + SKEW:

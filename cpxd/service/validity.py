@@ -117,7 +117,7 @@ class Opposition:
             found = [self._load(item, authority) for item in held for authority in known]
             lists = [item for item in found if isinstance(item, RevocationList)]
             delta = [item for item in lists if item.base is not None]
-            full = [(item, item.scope.covers((), authority=False)) for item in lists if item.base is None]
+            full = [(item, item.scope.about((), authority=False)) for item in lists if item.base is None]
             answers = [crl.answer(item, over, serial, now, covered=covered) for item, covered in full for over in (None, *delta)]
             return _best([*answers, self._nothing()])
 
@@ -142,7 +142,7 @@ class Opposition:
         full = [item for item in lists if item.base is None]
         delta = [item for item in lists if item.base is not None]
         for item in full:
-            covered = item.scope.covers(parsed.crl_urls, authority="keyCertSign" in parsed.key_usage)
+            covered = item.scope.covers(parsed)
             answers += [crl.answer(item, over, parsed.serial, now, covered=covered) for over in (None, *delta)]
         answers += refused
         if not full:

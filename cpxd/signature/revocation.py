@@ -76,7 +76,8 @@ def _by_crl(certificate: bytes, issuer: bytes, der: bytes, at: datetime, now: da
         return Revocation("unknown", reason=str(error))
     # a list made after the moment knows more of it than one made before
     moment = max(at, found.this_update) if found.this_update <= now + SKEW else at
-    return _result(crl.answer(found, None, parsed(certificate).serial, moment), der, "crl")
+    named = parsed(certificate)
+    return _result(crl.answer(found, None, named.serial, moment, covered=found.scope.covers(named)), der, "crl")
 
 
 def _by_ocsp(certificate: bytes, issuer: bytes, der: bytes, at: datetime, now: datetime) -> Revocation:

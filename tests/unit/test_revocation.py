@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as x509_ocsp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from revocation_pki import DAY, NOW, Entry, authority, crl, key, leaf, ocsp_answer, partition, responder
+from revocation_pki import DAY, NOW, SITE, Entry, authority, crl, key, leaf, ocsp_answer, partition, responder
 
 from cpxd.revocation import REASONS, Answer, ocsp
 from cpxd.revocation import crl as lists
 from cpxd.revocation.crl import ForeignList, ListError, RevocationList, answer, load
+from cpxd.signature import revocation as signers
+from cpxd.signature.evidence import Evidence
 from cpxd.tlv import tlv
 
 LOST = x509.ReasonFlags.key_compromise
@@ -118,15 +120,30 @@ def test_a_list_of_a_part_speaks_for_that_part(
     scope: tuple[x509.ExtensionType, bool], points: tuple[str, ...], authority_of: bool, covered: bool
 ) -> None:
     part = loaded(more=[scope])
-    assert part.scope.covers(points, authority=authority_of) == covered
+    assert part.scope.about(points, authority=authority_of) == covered
     assert answer(part, None, 1, NOW, covered=covered).state == ("good" if covered else "unknown")
     assert answer(part, None, 5, NOW, covered=covered).state == "revoked"
 
 
 def test_a_delta_of_another_part_says_no_more_than_who_is_revoked() -> None:
     full, delta = loaded(number=10, more=[partition("http://a/1")]), loaded([(7, NOW, LOST)], number=11, base=10)
-    assert answer(full, delta, 1, NOW) == answer(full, None, 1, NOW)
+    assert answer(full, delta, 1, NOW, covered=True) == answer(full, None, 1, NOW, covered=True)
     assert answer(full, delta, 7, NOW).state == "revoked"
+    assert answer(full, None, 1, NOW).state == "unknown"  # unless it is said to be of this part
+
+
+@pytest.mark.parametrize(
+    ("scope", "state"),
+    [
+        (partition(authorities=True), "unknown"),
+        (partition("http://elsewhere.example/1.crl"), "unknown"),
+        (partition(f"{SITE}/CA.crl", holders=True), "good"),
+    ],
+)
+def test_a_list_of_others_does_not_make_a_signer_good(scope: tuple[x509.ExtensionType, bool], state: str) -> None:
+    held = Evidence((crl(ENTRIES, more=[scope]),))
+    assert signers.check(leaf(1), authority(), held, NOW, NOW).state == state
+    assert signers.check(leaf(5), authority(), held, NOW, NOW).state == "revoked"
 
 
 def test_an_authority_that_may_not_sign_lists() -> None:
