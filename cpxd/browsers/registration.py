@@ -95,12 +95,26 @@ def _unregister(home: Path) -> Iterator[Told]:
         except errors.CpxError as error:
             yield Told(database, "failed", error=error)
     for name in [*kept.databases]:
-        if not Path(name, "pkcs11.txt").exists():  # a profile that was deleted since
+        if _deleted(Path(name, "pkcs11.txt")):
             del kept.databases[name]
     for name in [*kept.files]:
-        if not Path(name).parent.exists():
+        if _deleted(Path(name).parent):
             del kept.files[name]
     kept.save()
+    for place in nss.closed(home):
+        if any(Path(name).is_relative_to(place) for name in (*kept.databases, *kept.files)):
+            raise errors.BadFile(file=place, reason=reason(PermissionError(errno.EACCES, "")))
+
+
+def _deleted(path: Path) -> bool:
+    """Since it was told of us; what nobody may look at is still to be undone."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def knows(database: Database, leaf: bytes, port: int) -> bool:

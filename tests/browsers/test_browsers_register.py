@@ -235,6 +235,23 @@ def test_a_profile_that_cannot_be_written(home: Home) -> None:
     assert home.looks(profile, shared) == before and not registration.record().exists()
 
 
+def test_a_profile_in_a_closed_folder_is_undone_once_it_is_open(home: Home) -> None:
+    """It is named, and what was done to it is not forgotten."""
+    profile = home.profile()
+    before = home.looks(profile)
+    home.cpxd("register", "--browsers")
+    closed = profile.parents[1]
+    closed.chmod(0)
+    dropped = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+    try:
+        said = home.run(*dropped, CPXD, "unregister", check=False)
+    finally:
+        closed.chmod(0o755)
+    assert said.startswith("40 ") and f"« {closed} » : accès refusé" in said
+    home.cpxd("unregister")
+    assert home.looks(profile) == before
+
+
 def test_a_file_of_the_profile_that_was_never_ours(home: Home) -> None:
     """Nothing of it was written, so nothing of it is undone, whatever it is."""
     profile = home.profile()
