@@ -51,12 +51,12 @@ def _complete_streams() -> None:
 
 
 def _output_lost(error: OSError) -> int:
-    # files are handled where they are used: what is left is our own output
+    # files are handled where they are used: what is left is our own output, which has no name, or a file that was forgotten
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return Exit.DONE  # the reader of our output has left: nothing to say, and nobody to say it to
-    return _say(BadFile(file=tr("sortie standard", "standard output"), reason=reason(error)))
+    return _say(BadFile(file=error.filename or tr("sortie standard", "standard output"), reason=reason(error)))
 
 
 # command → its module in this room; only the one that is asked for is loaded
@@ -114,7 +114,7 @@ def _aside(error: CpxError) -> str:
         return ""
     from cpxd.reader import neighbours
 
-    who = printable(neighbours.words())
+    who = printable(neighbours.after(error))
     return who and f" {who}"
 
 

@@ -174,3 +174,14 @@ def test_a_device_is_no_document() -> None:
     assert beside is not None
     with pytest.raises(errors.BadFile):
         beside("sha256")
+
+
+def test_a_closed_folder_is_not_our_output(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    dropped = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+    command = [*dropped, BIN, "sign", tmp_path / "a", tmp_path / "b", "-o", closed / "x"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 40 and f"« {closed / 'x'} »" in done.stderr, done.stderr
