@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -302,7 +303,7 @@ def _inherited(page: Any, key: str) -> Any:
     """An attribute of a page, which may come from the page tree (ISO 32000-1 §7.7.3.4)."""
     node = page
     for _ in range(64):
-        if key in node:
+        with contextlib.suppress(KeyError):  # null is none
             return node[key]
         if "/Parent" not in node:
             break

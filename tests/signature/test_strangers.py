@@ -314,6 +314,12 @@ def test_the_signature_is_seen_upright_bottom_right(plain: SoftSigner, judges: J
     assert right - left > bottom - top, "read from left to right"
 
 
+def test_a_page_that_says_null_is_turned_by_nothing(plain: SoftSigner) -> None:
+    place = b"/Resources<</Font<</F1 4 0 R>>>>"  # what follows stays where it is
+    page = documents.pdf("Ordonnance").replace(place, b"/Rotate null/CropBox null".ljust(len(place)))
+    assert [found.broken for found in read(pades.sign(page, plain, appearance=_LOOK), None)] == [""]
+
+
 def test_pdf_signed_by_poppler(folder: Path, exported: Path, judges: Judges, tmp_path: Path) -> None:
     """What Okular signs: right, in a file whose tables are not quite."""
     (tmp_path / "in.pdf").write_bytes(documents.pdf("Ordonnance"))
@@ -361,7 +367,9 @@ def test_a_certified_document_is_signed_without_a_trace_on_it(plain: SoftSigner)
         ({"typ": "JOSE", "sigT": "2026-11-30T00:00:00Z"}, "valid"),
         ({"alg": "ES256"}, "indeterminate"),
         ({"x5c": None, "kid": "1"}, "indeterminate"),
+        ({"alg": "HS256", "x5c": None}, "indeterminate"),
         ({"alg": "none"}, "invalid"),
+        ({"alg": "none", "x5c": None}, "invalid"),
     ],
     ids=str,
 )
