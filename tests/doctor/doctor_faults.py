@@ -319,6 +319,11 @@ def config_names_what_is_not_there(bench: Bench, case: Case) -> None:
 
 
 @fault("CPX-141", 2)
+def config_trusts_what_is_not_there(bench: Bench, case: Case) -> None:
+    case.config = ["[sign]", "trust = '/opt/nothing'"]
+
+
+@fault("CPX-141", 2)
 def dictionary_wrong(bench: Bench, case: Case) -> None:
     case.config = [line for line in lab_config(bench) if not line.startswith("dictionary")]
     case.config.insert(case.config.index("[record]") + 1, f"dictionary = '{case.put('dictionary.json', '{')}'")

@@ -122,6 +122,14 @@ def test_the_port_of_settings_that_are_refused_is_no_cause(bench: Bench) -> None
     assert {check["id"] for check in answer["checks"] if check["status"] == "skipped"} >= {"port", "certificate"}
 
 
+def test_a_dictionary_that_is_not_there_is_said_once(bench: Bench) -> None:
+    with bench.case() as case:
+        case.config = ["[record]", "dictionary = '/opt/nothing'"]
+        bench.insert(case)
+        answer = bench.examine(case)
+    assert answer["causes"] == ["CPX-141"], answer["screen"]
+
+
 def test_a_card_that_is_blocked_and_expired_is_expired(bench: Bench) -> None:
     with bench.case() as case:
         case.card = blocked_and_expired()

@@ -12,9 +12,9 @@ from cpxd.doctor.visit import Visit
 from cpxd.errors import BadConfig
 from cpxd.text import Text
 
-_PATHS = (
-    "[record] dictionary",
-    "[sign] trust",
+_TRUST = "[sign] trust"  # without it no signature and no list of opposition is checked
+_PATHS = (  # a dictionary that is not there is what reading the card says
+    _TRUST,
     "[revocation] folder",
     "[pkcs11] chain",
     "[dialog] pinentry",
@@ -45,14 +45,15 @@ def _settings(visit: Visit) -> Findings:
         if (path := getattr(settings, name.replace("] ", "_").strip("["))) and not os.path.exists(path)
     ]
     for name, path in lost:
-        yield warning(
+        tell = error if name == _TRUST else warning
+        yield tell(
             "settings",
             BadConfig.code,
             Text(
                 f"La configuration nomme ce qui n'existe pas : {name} = {path}",
                 f"The settings name what is not there: {name} = {path}",
             ),
-            Text("Ce réglage reste sans effet.", "This setting has no effect."),
+            Text("Ce qui en a besoin ne marche pas.", "What needs it does not work."),
             gesture("Corrigez cette ligne, ou remettez le fichier", "Correct that line, or put the file back"),
             verdict=Verdict.USER,
         )
