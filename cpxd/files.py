@@ -9,6 +9,7 @@ import fcntl
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _REASONS = {
     errno.EBADF: Text("descripteur fermé", "closed descriptor"),
     errno.EPIPE: Text("lecteur parti", "reader gone"),
 }
+_ALONE_WAIT, _ALONE_PAUSE = 60.0, 0.05  # seconds; a browser's database takes one or two
 _NAME_LIMIT = 255  # bytes of one file name, on every Linux file system
 
 
@@ -126,18 +128,34 @@ def write_new(path: Path, content: bytes, *, mode: int | None = None) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One of our processes (and threads) at a time; what waits, waits. A folder that is not there is made. Raises BadFile."""
+    """One of our processes (and threads) at a time. A folder that is not there is made. Raises BadFile, also when another one,
+    which a person may have suspended, stays too long."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise BadFile(file=folder, reason=reason(error)) from None
     try:
-        with contextlib.suppress(OSError):  # a network's file system may lock no folder: then nobody waits
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        limit = time.monotonic() + _ALONE_WAIT
+        while not _locked(fd):
+            if time.monotonic() > limit:
+                raise BadFile(
+                    file=folder, reason=tr("une autre commande cpxd y travaille", "another cpxd command is at work there")
+                )
+            time.sleep(_ALONE_PAUSE)
         yield
     finally:
         os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network's file system may lock no folder: then nobody waits
+        pass
+    return True
 
 
 def _umask() -> int:

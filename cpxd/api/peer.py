@@ -7,7 +7,6 @@ import socket
 import struct
 
 _SOCK_DIAG_BY_FAMILY = 20
-_NLMSG_ERROR = 2
 _NLM_F_REQUEST = 1
 _NETLINK_SOCK_DIAG = 4
 _ESTABLISHED = 1

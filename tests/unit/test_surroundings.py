@@ -182,6 +182,14 @@ def test_a_closed_folder_is_not_our_output(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_text(name)
     dropped = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.getuid() == 0 else []
-    command = [*dropped, BIN, "sign", tmp_path / "a", tmp_path / "b", "-o", closed / "x"]
+    command: list[str | Path] = [*dropped, BIN, "sign", tmp_path / "a", tmp_path / "b", "-o", closed / "x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 40 and f"« {closed / 'x'} »" in done.stderr, done.stderr
+
+
+def test_a_command_that_was_suspended_is_not_waited_for_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_ALONE_WAIT", 0.2)
+    with files.alone(home / "place"), pytest.raises(errors.BadFile), files.alone(home / "place"):
+        pass
+    with files.alone(home / "place"):
+        pass
