@@ -14,7 +14,7 @@ from pathlib import Path
 from simulator.errors import InputError, unusable
 
 _FORM = re.compile(r"((?:[0-9A-F]{2})*)(?:\[(\d{1,6})\])?((?:[0-9A-F]{2})*)")
-_LARGEST = 4 << 20
+_LARGEST = 4 << 20  # bytes; a device says that it has none
 _WITH_CODE = (0x20, 0x24, 0x2C)
 _WRONG, _NEW = b"0000", b"2580"
 
@@ -73,9 +73,11 @@ def run(options: argparse.Namespace, *, english: bool) -> int:
 def read(path: Path) -> tuple[str, list[Exchange]]:
     """(model of the card, exchanges). Raises InputError."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise OSError("> 4 MiB")
-        lines = path.read_text(encoding="ascii").splitlines()
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise InputError(f"{path} : plus de {_LARGEST >> 20} Mio", f"{path}: more than {_LARGEST >> 20} MiB")
+        lines = content.decode("ascii").splitlines()
     except OSError as error:
         raise unusable(path, error) from None
     except ValueError:

@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import cast, get_args
 
+from simulator.errors import reason
+
 from .checks import is_person_identifier, is_structure_identifier, luhn
 from .model import (
     Billing,
@@ -78,7 +80,8 @@ def _content(path: Path) -> bytes:
             if stat.S_ISREG(state.st_mode) and state.st_size <= _LARGEST:
                 return file.read(_LARGEST)
     except OSError as error:
-        raise PersonaError(f"{path} : illisible ({error.strerror})", f"{path}: cannot be read ({error.strerror})") from None
+        french, english = reason(error)
+        raise PersonaError(f"{path} : {french}", f"{path}: {english}") from None
     except ValueError:  # a name that no file can have
         pass
     raise PersonaError(f"{path} : pas un fichier de persona", f"{path}: not a persona file")

@@ -117,6 +117,12 @@ def test_replay_of_a_file_that_cannot_be_read(tmp_path: Path, name: str, why: st
     assert (done.returncode, done.stderr) == (40, f"cpx-sim: {tmp_path / name} : {why}\n")
 
 
+def test_replay_of_a_device_that_never_ends() -> None:
+    line = ["prlimit", "--as=2000000000", str(SCRIPTS / "cpx-sim"), "replay", "/dev/zero"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (40, "cpx-sim: /dev/zero : plus de 4 Mio\n")
+
+
 def test_trace_of_a_command_that_cannot_be_traced(lab: Lab, tmp_path: Path) -> None:
     lab.insert(0, card())
     fails(cpxd(lab, "trace", str(tmp_path / "t"), "--", "serve"), 2)
