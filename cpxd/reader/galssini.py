@@ -7,6 +7,7 @@ none are noted and lived with; what cannot be a galss.ini at all is refused (Bad
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Ini:
 
 def find(named: str) -> Path | None:
     """The file that the settings name, else the one that is there."""
-    return Path(named) if named else next((place for place in PLACES if place.is_file()), None)
+    return Path(named) if named else next((place for place in PLACES if os.path.isfile(place)), None)
 
 
 def load(path: Path) -> Ini:

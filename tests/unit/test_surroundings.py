@@ -187,6 +187,19 @@ def test_a_closed_folder_is_not_our_output(tmp_path: Path) -> None:
     assert done.returncode == 40 and f"« {closed / 'x'} »" in done.stderr, done.stderr
 
 
+def test_a_galss_folder_of_root_s_alone_is_none(tmp_path: Path) -> None:
+    """As an installer leaves it under a umask of 077: `cpxd readers` looks there, whatever the readers are."""
+    (tmp_path / "galss").mkdir(mode=0)
+    dropped = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+    program = (
+        "import pathlib, sys; from cpxd.reader import galssini; galssini.PLACES = (pathlib.Path(sys.argv[1]),);"
+        "sys.exit(galssini.find('') is not None)"
+    )
+    command = [*dropped, sys.executable, "-c", program, tmp_path / "galss" / "galss.ini"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_command_that_was_suspended_is_not_waited_for_for_ever(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_ALONE_WAIT", 0.2)
     with files.alone(home / "place"), pytest.raises(errors.BadFile), files.alone(home / "place"):
