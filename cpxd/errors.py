@@ -80,6 +80,8 @@ class UnknownReader(CpxError):
 
 
 class ReaderBusy(CpxError):
+    """Details: `seconds`; `reader`, where it is known."""
+
     code, exit, fault, retry = "CPX-118", Exit.CARD_LOST, Fault.WORKSTATION, True
     what = Text(
         "Un autre logiciel occupe la carte depuis {seconds} s. Fermez-le, ou attendez qu'il ait fini.",

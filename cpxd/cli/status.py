@@ -125,8 +125,7 @@ def lines(found: Status) -> Iterator[str]:
         from cpxd.reader import neighbours
 
         trouble = found.trouble
-        busy = neighbours.words() if isinstance(trouble, errors.ReaderBusy) else ""
-        yield f"✗ {trouble}{busy}" if trouble is not None else "?"
+        yield f"✗ {trouble}{neighbours.after(trouble)}" if trouble is not None else "?"
         yield tr("→ cpxd doctor (diagnostic), cpxd rescue (pas à pas)", "→ cpxd doctor (diagnosis), cpxd rescue (step by step)")
         return
     from cpxd.cli import card_text

@@ -96,7 +96,7 @@ def _galss_states(pcsc: tuple[str, ...]) -> list[ReaderState]:
         door.seen_by_pcsc = pcsc
         return door.states()
 
-    thread = CardThread("GALSS", wait=settings.reader_wait, silence=settings.card_silence)
+    thread = CardThread(galss.PREFIX, wait=settings.reader_wait, silence=settings.card_silence)
     try:
         return thread.call(job)
     except errors.CardMute:

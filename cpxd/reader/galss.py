@@ -91,7 +91,7 @@ def _of(library: Library, resource: Resource) -> _Known:
 
 def _held(library: Library, seconds: float) -> None:
     if not library.line.acquire(timeout=max(0.0, seconds)):
-        raise errors.ReaderBusy(seconds=round(seconds))
+        raise errors.ReaderBusy(seconds=round(seconds), reader=PREFIX)
 
 
 def _listed(library: Library, ini: galssini.Ini | None, seconds: float) -> list[Resource]:
@@ -276,7 +276,7 @@ class GalssLink(Link):
         limit = time.monotonic() + self._wait
         while not self._session.claim():
             if time.monotonic() > limit:
-                raise errors.ReaderBusy(seconds=round(self._wait))
+                raise errors.ReaderBusy(seconds=round(self._wait), reader=self.reader)
             time.sleep(_PAUSE)
             allowed()
             self._session.close()

@@ -36,6 +36,11 @@ class ReaderState:
         """What changes when the card does."""
         return self.present, self.mute, self.atr, self.events
 
+    @property
+    def hidden(self) -> bool:
+        """Another program has the terminal, whose door tells nothing meanwhile (GALSS)."""
+        return self.exclusive and not self.present
+
 
 class Door(Protocol):
     """Used by one thread, `cancel` apart. Every call raises typed errors only."""

@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from cpxd import errors
+from cpxd.reader.galss import PREFIX
 from cpxd.text import Text, visible
 
 _DEFAULT = "/run/pcscd/pcscd.comm"
@@ -45,6 +47,13 @@ def words() -> Text:
         return Text("", "")
     who = ", ".join(names)
     return Text(f" Programmes reliés au service de cartes : {who}.", f" Programs connected to the card service: {who}.")
+
+
+def after(error: errors.CpxError) -> Text:
+    """`words`, if one of them may be why a card could not be had. The terminals of GALSS are not pcscd's."""
+    if isinstance(error, errors.ReaderBusy) and not str(error.details.get("reader", "")).startswith(PREFIX):
+        return words()
+    return Text("", "")
 
 
 def _peers(path: str) -> set[int]:

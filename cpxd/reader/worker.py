@@ -73,6 +73,7 @@ class CardThread:
     """
 
     def __init__(self, name: str, *, wait: float, silence: float) -> None:
+        self._name = name
         self._wait = wait
         self._silence = silence
         self._queue: queue.SimpleQueue[Ticket[object] | None] = queue.SimpleQueue()
@@ -148,7 +149,9 @@ class CardThread:
 
     def _check(self, ticket: Ticket[T], patience: float) -> None:
         if time.monotonic() > self._limit(ticket, patience):
-            raise errors.CardMute() if ticket.begun is not None else errors.ReaderBusy(seconds=round(self._wait))
+            if ticket.begun is not None:
+                raise errors.CardMute()
+            raise errors.ReaderBusy(seconds=round(self._wait), reader=self._name)
 
     def finish(self, last: Callable[[], None], *, wait: float = 1.0) -> None:
         """Run `last` after what is queued, then let the thread end. Not waited for longer than `wait` seconds."""

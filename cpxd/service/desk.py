@@ -40,8 +40,7 @@ class Place:
 
     @property
     def hidden(self) -> bool:
-        """Another program has the terminal, whose door tells nothing meanwhile (GALSS)."""
-        return self.state.exclusive and not self.state.present
+        return self.state.hidden
 
     @property
     def contactless(self) -> bool:
@@ -75,7 +74,7 @@ def choose(reader: str | None, wait: float | None = None) -> Place:
         if not place.hidden:
             return _checked(place)
         if time.monotonic() - begun > wait:
-            raise errors.ReaderBusy(seconds=round(wait))
+            raise errors.ReaderBusy(seconds=round(wait), reader=place.state.name)
         time.sleep(_PAUSE)
 
 

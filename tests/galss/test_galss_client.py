@@ -295,6 +295,29 @@ def test_a_terminal_of_its_own_is_shown_beside(tmp_path: Path) -> None:
         assert run(lab, "readers").splitlines() == ["cpx-sim 00 00 : CPx card (CPS3)"]
 
 
+CONNECTED = """
+import sys
+from smartcard.scard import SCardEstablishContext
+print(SCardEstablishContext(0)[0], flush=True)
+sys.stdin.read()
+"""
+
+
+def test_programs_connected_to_pcscd_are_not_accused_of_holding_a_terminal_of_galss() -> None:
+    with both(SERIAL, "") as (lab, _):
+        pipe, environment = subprocess.PIPE, {**os.environ, **lab.env}
+        with subprocess.Popen([sys.executable, "-c", CONNECTED], env=environment, stdin=pipe, stdout=pipe) as innocent:
+            assert innocent.stdout is not None and innocent.stdout.readline() == b"0\n"
+            assert lab.folder is not None
+            with (lab.folder / "config" / "cpxd" / "config.toml").open("a", encoding="utf-8") as file:
+                file.write("\n[reader]\nwait = 1\n")
+            with held(lab, 60):
+                for words in (("card", "--reader", READER), ("status", "--reader", READER)):
+                    said = run(lab, *words, status=14)
+                    assert "CPX-118" in said and str(innocent.pid) not in said, said
+            innocent.communicate()
+
+
 def test_a_wrong_galss_ini_is_refused_in_words(lab: Lab) -> None:
     assert lab.galss is not None
     whole = lab.galss.ini.read_bytes()

@@ -166,7 +166,7 @@ def _situations(visit: Visit) -> Findings:
 def _failed(visit: Visit, failed: errors.CpxError) -> Finding:
     detail = Text(*_both(failed))
     if isinstance(failed, errors.ReaderBusy):
-        who = neighbours.words()
+        who = neighbours.after(failed)
         return error(
             "read",
             failed.code,
