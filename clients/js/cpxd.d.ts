@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 export type ReaderState =
-  | "no-card" | "unsupported" | "mute" | "damaged" | "reading"
+  | "no-card" | "busy" | "unsupported" | "mute" | "damaged" | "reading"
   | "ready" | "pin-last-try" | "pin-blocked" | "puk-blocked" | "expired" | "revoked";
 
 export interface Reader {

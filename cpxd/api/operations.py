@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, TypeVar
 
 from cpxd import errors
@@ -235,7 +236,8 @@ class SlotSigner:
 
 
 def choose(hub: Hub, number: int | None) -> Slot:
-    """The slot that a request is about. Raises NoService, NoReader, NoCard, SeveralCards, UnknownReader, a card's own error."""
+    """The slot that a request is about. Raises NoService, NoReader, NoCard, SeveralCards, UnknownReader, ReaderBusy, a card's own
+    error."""
     slots = list(hub.slots)
     if not hub.service:
         raise errors.NoService()
@@ -251,9 +253,15 @@ def choose(hub: Hub, number: int | None) -> Slot:
         raise errors.SeveralCards(readers=" ; ".join(f"{slot.id} « {slot.reader} »" for slot in usable))
     if not usable and any(slot.error is None for slot in present):
         raise errors.ContactlessCard()
+    if not present:
+        raise next((_busy(slot) for slot in slots if slot.hidden is not None), errors.NoCard())
     if not usable:
-        raise (present[0].error if present else None) or errors.NoCard()
+        raise present[0].error or errors.NoCard()
     return usable[0]
+
+
+def _busy(slot: Slot) -> errors.ReaderBusy:
+    return errors.ReaderBusy(seconds=round(monotonic() - (slot.hidden or 0.0)), reader=slot.reader)
 
 
 def described(slot: Slot, other: Slot | None, *, revoked: bool | None) -> dict[str, Any]:
@@ -284,7 +292,7 @@ def state(slot: Slot, *, revoked: bool | None) -> str:
     if slot.error is not None or slot.kind is Kind.CPS3_CONTACTLESS:
         return _failed(slot.error)
     if slot.token is None or slot.codes is None or revoked is None:
-        return "reading" if slot.present else "no-card"
+        return "reading" if slot.present else "no-card" if slot.hidden is None else "busy"
     if revoked:
         return "revoked"
     ends = [c.not_after for c in slot.token.certificates if c is not None and c.is_authentication]

@@ -12,6 +12,7 @@ from cpxd.version import __version__
 
 STATES = (
     "no-card",
+    "busy",
     "unsupported",
     "mute",
     "damaged",

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from time import monotonic
 from typing import Any, TypeVar
 
 from cpxd import errors, log
@@ -50,6 +51,7 @@ class Slot:
         self.insertion = 0
         self.life = 0  # grows with it, and when screen lock or sleep ends what was begun: sessions compare it
         self.present = False
+        self.hidden: float | None = None  # since when (time.monotonic) another program keeps the door from telling what is in it
         self.kind: registry.Kind | None = None  # what card it is, by its ATR alone
         self.error: errors.CpxError | None = None
         self.token: Token | None = None
@@ -72,12 +74,16 @@ class Slot:
     def see(self, state: ReaderState | None) -> None:
         """What PC/SC says of the reader now; None: it is not there."""
         before, self._state = self._state, state
+        was = self.hidden
+        self.hidden = (was or monotonic()) if state is not None and state.hidden else None
         here = state is not None and state.present
         same = before is not None and state is not None and before.card == state.card
         if self.present and not (here and same):
             self._leave()
         if here and not self.present and state is not None:
             self._arrive(state)
+        if (was is None) is not (self.hidden is None):
+            self._changed(self)
 
     def _arrive(self, state: ReaderState) -> None:
         self.insertion += 1
@@ -131,8 +137,7 @@ class Slot:
         self._reading = loop.create_task(self._read())
 
     async def _read(self) -> None:
-        insertion = self.insertion
-        started = self._read_at
+        insertion, started = self.insertion, self._read_at
         error: errors.CpxError | None = None
         try:
             token, codes = await self._run(read_token)
@@ -366,10 +371,7 @@ class Slot:
 
     async def _run(self, operation: Callable[[CardSession, Begin], T], typed: int = 0) -> T:
         """Run on the card's thread. What it shows of the card's state is drawn: a lost proof ends the logins."""
-        card = self._open()
-        insertion, proof = self.insertion, [True]
-
-        token = self.token
+        card, insertion, proof, token = self._open(), self.insertion, [True], self.token
 
         def watched(session: CardSession, begin: Begin) -> T:
             try:

@@ -21,8 +21,10 @@ from test_api_card import until, waiting
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "signature"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browsers"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "galss"))
 from authority import TSA_URL, Authority
 from browser_display import Display
+from test_galss_client import held
 
 from cpxd.dialog import session
 from simulator.pki import TestPki
@@ -56,6 +58,23 @@ def test_revoked_expired_ready_without_any_network(listening: socket.socket) -> 
         assert states(lab)[0] == "ready"
         with pytest.raises(BlockingIOError):
             listening.accept()
+
+
+def test_a_terminal_that_another_program_holds_is_busy_not_empty() -> None:
+    with api_lab([None], galss=True) as lab, lab.unix() as channel:
+        channel.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert states(lab) == ["no-card"]
+        with held(lab.lab, 60):
+            lab.lab.insert(0, "cps-medecin:cps3")
+            heard = b""
+            while b'"busy"' not in heard:
+                heard += channel.recv(4096)
+            assert states(lab) == ["busy"]
+            refused = lab.ask("POST", "/v1/authenticate", {"nonce": NONCE})
+            assert (refused.status, refused.code) == (409, "CPX-118") and "occupe la carte" in refused.json["error"]["fr"]
+        while b'"ready"' not in heard:
+            heard += channel.recv(4096)
+        assert states(lab) == ["ready"]
 
 
 def test_one_card_seen_by_contact_and_without_is_told_to_be_one() -> None:
