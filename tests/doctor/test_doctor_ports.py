@@ -90,3 +90,20 @@ def test_the_clock_of_the_whole_machine(lab: Lab, moment: str, code: int) -> Non
     assert result.code == code, result.out
     assert ("CPX-112" if code == 3 else "CPX-110") in result.out
     assert "sudo" in result.out if code == 3 else "est-ce bien la date" in result.out
+
+
+@pytest.mark.parametrize(
+    ("group", "line"),
+    [
+        ("user@1000.service/app.slice/cpxd.service", "systemctl --user restart cpxd.service"),
+        ("user@1000.service/app.slice/app-gnome-terminal.scope", "kill 42 ; cpxd serve"),
+    ],
+)
+def test_a_service_is_started_anew_as_it_was_started(tmp_path: Path, group: str, line: str) -> None:
+    """Also where the unit is installed, and the service that runs is one that was typed."""
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/systemd/user").mkdir(parents=True)
+    (tmp_path / "etc/systemd/user/cpxd.service").touch()
+    (tmp_path / "proc/42").mkdir(parents=True)
+    (tmp_path / "proc/42/cgroup").write_text(f"0::/user.slice/user-1000.slice/{group}\n")
+    assert Machine(tmp_path).restart_ours(42) == line
