@@ -187,15 +187,27 @@ def test_a_closed_folder_is_not_our_output(tmp_path: Path) -> None:
     assert done.returncode == 40 and f"« {closed / 'x'} »" in done.stderr, done.stderr
 
 
+_LOOKS = """
+import pathlib, sys
+from cpxd.doctor.checks import programs
+from cpxd.doctor.machine import Machine
+from cpxd.doctor.visit import Options, Visit
+from cpxd.reader import galssini
+root = pathlib.Path(sys.argv[1])
+for check in programs.FAMILY.checks:
+    list(check.run(Visit(Machine(root, root), Options())))
+galssini.PLACES = (root / "usr/local/galss/galss.ini",)
+assert galssini.find("") is None
+"""
+
+
 def test_a_galss_folder_of_root_s_alone_is_none(tmp_path: Path) -> None:
-    """As an installer leaves it under a umask of 077: `cpxd readers` looks there, whatever the readers are."""
-    (tmp_path / "galss").mkdir(mode=0)
+    """As an installer leaves it under a umask of 077: `cpxd readers` looks there, whatever the readers are; the doctor too."""
+    closed = tmp_path / "usr" / "local" / "galss"
+    closed.mkdir(parents=True)
+    closed.chmod(0)
     dropped = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.getuid() == 0 else []
-    program = (
-        "import pathlib, sys; from cpxd.reader import galssini; galssini.PLACES = (pathlib.Path(sys.argv[1]),);"
-        "sys.exit(galssini.find('') is not None)"
-    )
-    command = [*dropped, sys.executable, "-c", program, tmp_path / "galss" / "galss.ini"]
+    command = [*dropped, sys.executable, "-c", _LOOKS, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cpxd import errors
@@ -64,7 +65,7 @@ def _galss_ini(visit: Visit) -> Findings:
     """What its configuration says wrong: GALSS itself tells nobody."""
     named = visit.usable_settings().galss_ini
     paths = (Path(named),) if named else (visit.machine.at(str(place)) for place in galssini.PLACES)
-    path = next((path for path in paths if path.is_file()), None)
+    path = next((path for path in paths if os.path.isfile(path)), None)
     if path is None:
         return
     title = Text("galss.ini est inutilisable.", "galss.ini is unusable.")
