@@ -10,6 +10,7 @@ const cpxd = new Cpxd({ base: document.querySelector("script[data-api]").dataset
 
 const states = {
   "no-card": ["pas de carte", "no card"],
+  busy: ["pris par un autre logiciel", "held by another program"],
   unsupported: ["carte inconnue", "unknown card"],
   mute: ["carte muette", "mute card"],
   damaged: ["carte abîmée", "damaged card"],

@@ -83,6 +83,13 @@ def test_the_types_for_javascript_are_those_of_the_description(written: tuple[st
     assert sorted(written) in [sorted(found) for found in lists]
 
 
+def test_the_demonstration_page_has_words_for_every_state() -> None:
+    listed = (
+        (ROOT / "simulator" / "psc" / "demo.js").read_text(encoding="utf-8").partition("const states = {")[2].partition("};")[0]
+    )
+    assert re.findall(r'^  "?([a-z-]+)"?: \["', listed, re.M) == list(routes.STATES)
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """As pip installs it."""
