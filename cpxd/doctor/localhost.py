@@ -118,7 +118,8 @@ def sites(machine: Machine) -> list[str]:
     places = [config_home() / "origins.list"]
     folder = machine.at("/etc/cpxd/origins.d")
     places += sorted(folder.glob("*.list")) if folder.is_dir() else []
-    lines = [line.strip() for place in places for line in machine.text(place).splitlines()]
+    texts = [machine.text(place).removeprefix("\N{BYTE ORDER MARK}") for place in places]
+    lines = [line.partition("#")[0].strip() for text in texts for line in text.splitlines()]
     return list(dict.fromkeys(line for line in lines if _ORIGIN.fullmatch(line)))[:_MOST_SITES]
 
 

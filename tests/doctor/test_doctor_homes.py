@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from cpxd_lab import card
 
+from cpxd.api import origins
+from cpxd.doctor import localhost
 from cpxd.doctor.checks import storage
 from cpxd.doctor.machine import Machine
 from cpxd.doctor.visit import Options, Visit
@@ -92,3 +94,12 @@ def test_a_disk_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (found,) = check.run(visit)
         assert found.status == "warning" and words in found.cause.en and found.fix is not None
         assert found.fix.kind == "physical" and found.fix.automatic is None
+
+
+def test_sites_are_those_that_the_service_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    origins.person_file().parent.mkdir()
+    origins.person_file().write_bytes(
+        b"\xef\xbb\xbfhttps://a.example\r\nhttps://b.example # the hospital's\n#https://c.example\n"
+    )
+    assert localhost.sites(Machine(tmp_path, tmp_path)) == origins.by_person() == ["https://a.example", "https://b.example"]
