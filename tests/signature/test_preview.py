@@ -241,6 +241,7 @@ MAILS = {
     "an unknown charset": (b"Content-Type: text/plain; charset=x-none\n\n\xc3\xa9t\xc3\xa9\n", "été"),
     "raw UTF-8": ("From: Zoé <z@x>\n\na\n".encode(), "From: Zoé <z@x>"),
     "encoded words": (b"From: =?utf-8?q?Zo=C3=A9?= <z@x>\n\na\n", "From: Zoé <z@x>"),
+    "a charset that is no word": ("From: =?ütf-8?q?Zo=C3=A9?= <z@x>\n\na\n".encode(), "From: =?ütf-8?q?Zo=C3=A9?= <z@x>"),
     "twice": (b"From: a@x\nfrom: b@x\n\na\n", "From: a@x, b@x"),
     "answers elsewhere": (b"Reply-To: evil@x\n\na\n", "Reply-To: evil@x"),
 }
