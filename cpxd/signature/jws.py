@@ -27,7 +27,7 @@ _ALGORITHMS: dict[str, tuple[Padding, str]] = {
 }
 _NAME_OF: dict[Padding, str] = {"pkcs1": "RS256", "pss": "PS256"}
 _URL64 = re.compile(rb"[A-Za-z0-9_-]+\Z")
-_OTHER_ALGORITHMS = {"ES256", "ES384", "ES512", "ES256K", "EdDSA", "HS256", "HS384", "HS512"}
+_OTHER_ALGORITHMS = {"ES256", "ES384", "ES512", "ES256K", "EdDSA"}
 # they name another key than x5c does, or change what is signed: who reads one reads another signature (RFC 7515 §4.1)
 _REFUSED = {"jku", "jwk", "x5u", "x5t", "crit", "b64"}
 
@@ -66,12 +66,12 @@ def verify(content: bytes) -> JwsPart:
         header = json.loads(_decode(head), object_pairs_hook=_once)
         if header["alg"] in _OTHER_ALGORITHMS:
             raise unusual(header["alg"])
-        padding, hash_name = _ALGORITHMS[header["alg"]]
-        if not header.keys() & {"x5c", *_REFUSED}:
+        if not header.keys() & {"x5c", *_REFUSED} and header["alg"] != "none":
             raise NotJudged("le certificat du signataire n'est pas joint (x5c)", "the signer's certificate is not enclosed (x5c)")
         if len(header["x5c"]) > MOST_CERTIFICATES:
             raise ValueError("certificates")
         certificates = tuple(base64.b64decode(text, validate=True) for text in header["x5c"])
+        padding, hash_name = _ALGORITHMS[header["alg"]]
         spki = parse_certificate(certificates[0]).spki
         signature, body = _decode(value), _decode(payload) if payload else b""
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, binascii.Error, RecordError):

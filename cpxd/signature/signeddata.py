@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
+from cpxd.errors import CpxError
 from cpxd.record.certificate import parse_certificate
 from cpxd.record.errors import RecordError
 from cpxd.signature import ber
@@ -90,10 +91,13 @@ class SignedPart:
 
 
 def verify_signed_data(der: bytes, digest_of: DigestOf | None, *, content_type: str = "data") -> SignedPart:
-    """Check a ContentInfo with one signer. `digest_of`: of the detached content; None when it is inside. Raises BadSignature."""
+    """Check a ContentInfo with one signer. `digest_of`: of the detached content; None when it is inside.
+
+    Raises BadSignature, and what `digest_of` does of a document that cannot be read.
+    """
     try:
         return _verify(der, digest_of, content_type)
-    except BadSignature:
+    except (BadSignature, CpxError):
         raise
     except Exception as error:  # asn1crypto raises half a dozen kinds on hostile bytes; all mean the same here
         raise BadSignature(f"structure: {type(error).__name__}") from None

@@ -115,6 +115,13 @@ def test_another_document_is_beside_it(folder: Path, exported: Path, tmp_path: P
         assert line == "" or re.search(r"celui qui est signé|the one signed", str(other.reasons[0]))
 
 
+@pytest.mark.parametrize("name", ["none.txt", ".", "/dev/zero"])
+def test_a_document_that_cannot_be_read_says_nothing_of_its_signature(folder: Path, exported: Path, name: str) -> None:
+    for line in ("", "-nodetach"):
+        with pytest.raises(errors.BadFile):
+            verify(openssl(folder, line, "u.p7s"), exported, folder / name)
+
+
 def test_certificates_alone_are_no_signature(folder: Path) -> None:
     line = "openssl crl2pkcs7 -nocrl -certfile c0.pem -outform DER -out certs.p7b"
     subprocess.run(line.split(), cwd=folder, check=True)
@@ -368,6 +375,7 @@ def test_a_certified_document_is_signed_without_a_trace_on_it(plain: SoftSigner)
         ({"alg": "ES256"}, "indeterminate"),
         ({"x5c": None, "kid": "1"}, "indeterminate"),
         ({"alg": "HS256", "x5c": None}, "indeterminate"),
+        ({"alg": "HS256"}, "invalid"),
         ({"alg": "none"}, "invalid"),
         ({"alg": "none", "x5c": None}, "invalid"),
     ],
