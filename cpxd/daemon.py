@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _UNFINISHED = "pkcs11.new"  # the socket until it listens; a name no longer than the one it gets
 _FIRST_PASSED = 3  # sd_listen_fds(3)
 _BACKLOG = 128
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def pkcs11_socket() -> Path:
@@ -42,7 +43,7 @@ def pkcs11_socket() -> Path:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AlreadyServing, BadFile."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whoever started us may have held back the signals that end us
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # who finds the socket may end us before the loop listens to signals
     folder = _folder()
     with _only_one(folder):
         listening, ours = _listening(folder)
@@ -57,8 +58,9 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings, listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         loop.add_signal_handler(number, ended.set)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # what whoever started us held back, too
     hub = Hub(settings)
     await hub.start()  # first: who knows a slot's number from before must find it; connections wait in the backlog
     door = Server(hub, settings, os.getuid())
