@@ -174,7 +174,7 @@ def echoing(path: Path) -> Iterator[int]:
         process.stdout.readline()
         yield process.pid
     finally:
-        process.terminate()
+        process.kill()  # it holds nothing
         process.wait()
         process.stdout.close()
 

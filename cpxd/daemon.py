@@ -43,16 +43,19 @@ def pkcs11_socket() -> Path:
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises AlreadyServing, BadFile."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # who finds the socket may end us before the loop listens to signals
-    folder = _folder()
-    with _only_one(folder):
-        listening, ours = _listening(folder)
-        try:
-            asyncio.run(_serve(settings, listening))
-        finally:
-            listening.close()
-            if ours:
-                pkcs11_socket().unlink(missing_ok=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # our socket is found before the loop hears signals
+    try:
+        folder = _folder()
+        with _only_one(folder):
+            listening, ours = _listening(folder)
+            try:
+                asyncio.run(_serve(settings, listening))
+            finally:
+                listening.close()
+                if ours:
+                    pkcs11_socket().unlink(missing_ok=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> None:
