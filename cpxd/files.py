@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from cpxd.errors import BadFile
 from cpxd.text import Text, tr
@@ -53,9 +54,22 @@ def read_small(path: Path, limit: int = 1 << 20, errors: str = "strict") -> str:
 def read_bounded(path: Path, limit: int = 1 << 20) -> bytes:
     """A regular file of at most `limit` bytes. Raises OSError; never waits on a pipe, never reads a device."""
     with open(path, "rb", opener=unwaited) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        content = file.read(limit + 1)
+        return _bounded(file, limit)
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """As `read_bounded`, of a file that is ours and nobody else's to read or write, and no link. Raises OSError."""
+    with open(path, "rb", opener=lambda name, flags: unwaited(name, flags | os.O_NOFOLLOW)) as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            raise OSError(errno.EACCES, "not ours alone")
+        return _bounded(file, limit)
+
+
+def _bounded(file: BinaryIO, limit: int) -> bytes:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, "too large")
     return content

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
-import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpxd import errors
 from cpxd.config import state_home
-from cpxd.files import alone, reason, unwaited, write_new
+from cpxd.files import alone, read_private, reason, write_new
 
 if TYPE_CHECKING:
     import ssl
@@ -82,7 +80,7 @@ def _good(where: Path, now: datetime) -> bool:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        content = _read(where)
+        content = read_private(where, _LIMIT)
         certificate = x509.load_pem_x509_certificate(content)
         key = load_pem_private_key(content, None)
         return (
@@ -100,15 +98,6 @@ def _names(certificate: x509.Certificate) -> set[str]:
 
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return {str(name.value) for name in found}
-
-
-def _read(where: Path) -> bytes:
-    """Raises OSError, and ValueError when others could have read or written it."""
-    with open(where, "rb", opener=lambda path, flags: unwaited(path, flags | os.O_NOFOLLOW)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) != 0o600:
-            raise ValueError("not ours alone")
-        return file.read(_LIMIT)
 
 
 def _made(now: datetime) -> bytes:

@@ -10,14 +10,13 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cpxd.errors import BadFile
-from cpxd.files import reason, unwaited, write_new
+from cpxd.files import read_bounded, reason, write_new
 
 Edit = Callable[[bytes], bytes]
 _LIMIT = 4 << 20
@@ -91,10 +90,7 @@ class Kept:
 def content(path: Path) -> bytes | None:
     """None: there is no such file. Raises BadFile."""
     try:
-        with open(path, "rb", opener=unwaited) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(0, "")
-            return file.read(_LIMIT)
+        return read_bounded(path, _LIMIT)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -24,7 +23,7 @@ from cpxd import tlv
 from cpxd.card.application import END, FILE_LIMIT, Path
 from cpxd.config import cache_home
 from cpxd.errors import BadFile
-from cpxd.files import unwaited, write_new
+from cpxd.files import read_private, write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -81,7 +80,7 @@ class Kept:
     def load(self) -> Certificates:
         """By path; empty when there is nothing that can be used."""
         try:
-            found = _parsed(_read(self._path), self._marker)
+            found = _parsed(read_private(self._path, _FILE_LIMIT), self._marker)
             os.utime(self._path)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}
@@ -143,15 +142,6 @@ def _make_room(place: FilePath) -> None:
     found = sorted(_files(place), key=lambda path: path.lstat().st_mtime_ns)
     for path in found[: max(0, len(found) - MOST_CARDS + 1)]:
         path.unlink(missing_ok=True)
-
-
-def _read(path: FilePath) -> bytes:
-    with open(path, "rb", opener=lambda name, flags: unwaited(name, flags | os.O_NOFOLLOW)) as file:
-        state = os.fstat(file.fileno())
-        ours = stat.S_ISREG(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o077
-        if not ours or state.st_size > _FILE_LIMIT:
-            raise OSError("not a file of ours")
-        return file.read(_FILE_LIMIT)
 
 
 def _parsed(content: bytes, marker: str) -> Certificates:

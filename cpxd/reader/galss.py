@@ -140,7 +140,7 @@ class GalssDoor:
         return any("galss" in reader.casefold() or any(reader.startswith(n) for n in names) for reader in self.seen_by_pcsc)
 
     def states(self) -> list[ReaderState]:
-        """A terminal that does not answer is not there. Raises GalssTrouble when none does."""
+        """A terminal of which GALSS tells an error is not there. Raises GalssTrouble when all are such."""
         found: list[ReaderState] = []
         trouble: errors.GalssTrouble | None = None
         for resource in self.shown():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import os
 import re
 import stat
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from cpxd.config import cache_home
 from cpxd.errors import BadFile
-from cpxd.files import reason, unwaited, write_new
+from cpxd.files import read_bounded, reason, write_new
 from cpxd.revocation.crl import MAX_LIST
 
 _MOST_FILES = 256
@@ -39,7 +38,7 @@ class Held:
 
     def read(self) -> bytes:
         """The list in DER. Raises OSError, ValueError."""
-        content = _read(self.path)
+        content = read_bounded(self.path, MAX_LIST)
         block = _PEM.search(content)
         return base64.b64decode(block[1]) if block else content
 
@@ -63,7 +62,7 @@ class Cache:
 
     def read(self, key: str) -> bytes | None:
         try:
-            return _read(self._path(key))
+            return read_bounded(self._path(key), MAX_LIST)
         except OSError:
             return None
 
@@ -92,11 +91,3 @@ def _held(path: Path, name: str) -> Held | None:
     except OSError:
         return None
     return Held(name, path, (state.st_mtime_ns, state.st_size, state.st_ino)) if stat.S_ISREG(state.st_mode) else None
-
-
-def _read(path: Path) -> bytes:
-    with open(path, "rb", opener=unwaited) as file:
-        state = os.fstat(file.fileno())
-        if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_LIST:
-            raise OSError("no list")
-        return file.read(MAX_LIST)

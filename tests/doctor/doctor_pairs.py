@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of doctor_faults.py, two at once, with the code of the one that comes first: what is broken below makes what is above
-meaningless."""
+"""Two faults of doctor_faults.py or doctor_faults_own.py at once, with the code of the one that comes first: what is broken below
+makes what is above meaningless."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from doctor_bench import MODULE, Bench
-from doctor_faults import FAULTS
+from doctor_faults_own import FAULTS
 from doctor_pairs import PAIRS, blocked_and_expired
 
 from cpxd.doctor.checks import FAMILIES

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from doctor_bench import MODULE, Bench
-from doctor_faults import FAULTS
+from doctor_faults_own import FAULTS
 
 from simulator.daemon import Daemon
 

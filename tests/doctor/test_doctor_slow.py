@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cpxd_lab import CPXD
 from doctor_bench import Bench
-from doctor_faults import FAULTS
+from doctor_faults_own import FAULTS
 
 from cpxd.doctor.glance import Pace
 

@@ -13,25 +13,17 @@ import documents
 import pytest
 from judges import Judges
 from lxml import etree
+from ours import verdict
 from signers import SoftSigner
 
 from cpxd.signature import reading, vihf, xades, xmldsig
 from cpxd.signature.fetch import Network
 from cpxd.signature.judge import judge
-from cpxd.signature.reading import NotSigned
 from cpxd.signature.trust import TrustStore
 from cpxd.signature.xmldsig import ENVELOPED, Reference
 from cpxd.signature.xmlsafe import EXC_C14N, canonical
 
 SAML, DS = f"{{{vihf.SAML}}}", f"{{{xmldsig.DS}}}"
-
-
-def verdicts(content: bytes, trust: TrustStore, fetch: Network) -> set[str]:
-    try:
-        found = reading.read(content, None)
-    except NotSigned:
-        return {"invalid"}
-    return {judge(one, trust, fetch, datetime.now(UTC)).verdict for one in found}
 
 
 # -- wrapping -------------------------------------------------------------------------------------------------------
@@ -153,8 +145,8 @@ def test_wrapped_assertions(
     plain: SoftSigner, trust: TrustStore, network: Network, attack: Callable[[etree._Element], etree._Element]
 ) -> None:
     document = response(plain)
-    assert verdicts(document, trust, network) == {"valid"}
-    assert verdicts(etree.tostring(attack(etree.fromstring(document))), trust, network) == {"invalid"}
+    assert verdict(document, trust, network) == "valid"
+    assert verdict(etree.tostring(attack(etree.fromstring(document))), trust, network) == "invalid"
 
 
 # -- what is added to XAdES -----------------------------------------------------------------------------------------
@@ -187,17 +179,17 @@ def test_added_content(plain: SoftSigner, trust: TrustStore, network: Network, f
     document = xades.sign_enveloped(documents.XML, plain)
     if form == "enveloping":
         document = xades.sign_enveloping(documents.XML, "text/xml", plain)
-    assert verdicts(document, trust, network) == {"valid"}
+    assert verdict(document, trust, network) == "valid"
     changed = document.replace(old, new, 1)
-    assert changed != document and verdicts(changed, trust, network) != {"valid"}
+    assert changed != document and verdict(changed, trust, network) != "valid"
 
 
 def test_identifier_by_another_name(plain: SoftSigner, trust: TrustStore, network: Network) -> None:
     """What holds a document in base64 is not signed itself: its attributes are what they have to be."""
     document = xades.sign_enveloping(b"text", "text/plain", plain)
-    assert verdicts(document, trust, network) == {"valid"}
+    assert verdict(document, trust, network) == "valid"
     for name in (b"ID", b"id"):
-        assert verdicts(document.replace(b"<ds:Object Id=", b"<ds:Object " + name + b"="), trust, network) == {"invalid"}
+        assert verdict(document.replace(b"<ds:Object Id=", b"<ds:Object " + name + b"="), trust, network) == "invalid"
 
 
 # -- comments and instructions that are signed ----------------------------------------------------------------------
@@ -218,7 +210,7 @@ def test_comments_and_instructions_are_signed(
     """Every one of them, as other verifiers see it too."""
     signed = xades.sign_enveloped(content, plain) if form == "enveloped" else xades.sign_enveloping(content, "text/xml", plain)
     assert judges.xmlsec1(signed) and judges.java("xml", signed), judges.said
-    assert verdicts(signed, trust, network) == {"valid"}
+    assert verdict(signed, trust, network) == "valid"
     if form == "enveloping":
         return  # in base64, to the byte
     pieces = content.split(b"Q")
@@ -228,9 +220,9 @@ def test_comments_and_instructions_are_signed(
         start, end = signed.index(b"<ds:Signature "), signed.index(b"</ds:Signature>") + len(b"</ds:Signature>")
         document = etree.tostring(etree.fromstring(changed).getroottree())
         forged = document.replace(b"</a>", signed[start:end] + b"</a>")
-        assert verdicts(forged, trust, network) == {"invalid"}, changed
+        assert verdict(forged, trust, network) == "invalid", changed
     whole = etree.tostring(etree.fromstring(content).getroottree()).replace(b"</a>", signed[start:end] + b"</a>")
-    assert verdicts(whole, trust, network) == {"valid"}, "the forging does no other harm"
+    assert verdict(whole, trust, network) == "valid", "the forging does no other harm"
 
 
 # -- when and for whom an assertion counts (SAML 2.0 core §2.5.1) ------------------------------------------------------
