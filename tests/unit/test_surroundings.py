@@ -168,6 +168,30 @@ def test_a_folder_in_the_place_of_a_file_costs_no_descriptor(home: Path) -> None
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_a_file_of_a_browser_is_edited_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Read in part, it would be written back in part."""
+    path = tmp_path / "cert_override.txt"
+    path.write_bytes(b"# PSM\n" * (1 << 20))
+    with pytest.raises(errors.BadFile):
+        kept.Kept(tmp_path / "record").edit(path, lambda now: now + b"ours", lambda now: now)
+    assert path.stat().st_size == len(b"# PSM\n") << 20
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_what_others_may_read_or_write_is_not_private(tmp_path: Path, mode: int) -> None:
+    path, link = tmp_path / "key", tmp_path / "link"
+    path.write_bytes(b"secret")
+    path.chmod(0o600)
+    link.symlink_to(path)
+    assert files.read_private(path, 6) == b"secret"
+    for place, limit in ((link, 6), (path, 5)):
+        with pytest.raises(OSError):
+            files.read_private(place, limit)
+    path.chmod(mode)
+    with pytest.raises(PermissionError):
+        files.read_private(path, 6)
+
+
 def test_a_device_is_no_document() -> None:
     """/dev/zero would be hashed for ever."""
     with pytest.raises(errors.BadFile):
